@@ -1,0 +1,1 @@
+"""Pure code, tested without any server: opening a socket in here fails the test."""
