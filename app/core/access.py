@@ -1,0 +1,42 @@
+"""Who is calling: an API key's account and scopes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.core.errors import Forbidden
+
+
+class Scope(StrEnum):
+    """What a key may do."""
+
+    AGENT = "agent"
+    """Submit and follow jobs of its account."""
+    NODE = "node"
+    """Run jobs on nodes of its account."""
+    OPERATOR = "operator"
+    """Run the network: every account's jobs, standing of nodes, messages to webhooks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The caller. ``account`` owns jobs and nodes; several keys may share one."""
+
+    key_id: str
+    account: str
+    scopes: frozenset[str]
+
+    def require(self, *scopes: Scope) -> None:
+        """Raise Forbidden unless the key holds one of ``scopes``."""
+        if not any(scope.value in self.scopes for scope in scopes):
+            names = " or ".join(scopes)
+            raise Forbidden(
+                f"this needs an API key with scope {names}",
+                next_action=f"Ask the operator for one: hae keys create --scope {scopes[0]}",
+            )
+
+    @property
+    def sees(self) -> str | None:
+        """The account whose jobs this caller may see; None = all (operators)."""
+        return None if Scope.OPERATOR in self.scopes else self.account

@@ -1,0 +1,79 @@
+"""Domain errors. Each carries a stable code and a message that is safe to show; HTTP status lives in app/http only.
+
+HaeError
+├── InvalidInput        the request is wrong by itself (field says where)
+├── NotFound            no such thing, or not yours
+├── Forbidden           the key lacks the scope
+├── Unauthorised        no key, or an unknown one
+├── Conflict            the thing is not in a state that allows this
+│   ├── IllegalTransition   a move outside the transition table: a bug in the caller
+│   └── IdempotencyClash    same Idempotency-Key, other body
+├── Gone                it was there and its time is over (an offer after its expiry)
+└── Unavailable         a server we need is away or the system is shutting down: try again
+"""
+
+from __future__ import annotations
+
+
+class HaeError(Exception):
+    """Base of all domain errors.
+
+    ``code``: stable, snake_case, for programs. ``detail``: one sentence for people. ``next_action``: what the caller
+    can do about it. ``retryable``: whether the same request may succeed later; ``retry_after`` in seconds.
+    """
+
+    code = "error"
+    retryable = False
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        code: str | None = None,
+        field: str = "",
+        next_action: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code or type(self).code
+        self.field = field
+        self.next_action = next_action
+        self.retry_after = retry_after
+
+
+class InvalidInput(HaeError):
+    code = "invalid_input"
+
+
+class NotFound(HaeError):
+    code = "not_found"
+
+
+class Forbidden(HaeError):
+    code = "forbidden"
+
+
+class Unauthorised(HaeError):
+    code = "unauthorised"
+
+
+class Conflict(HaeError):
+    code = "conflict"
+
+
+class IllegalTransition(Conflict):
+    code = "illegal_transition"
+
+
+class IdempotencyClash(Conflict):
+    code = "idempotency_key_reused"
+
+
+class Gone(HaeError):
+    code = "gone"
+
+
+class Unavailable(HaeError):
+    code = "unavailable"
+    retryable = True

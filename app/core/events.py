@@ -1,0 +1,100 @@
+"""Names of what happens: events told to the outside, signals told to the job graph, reasons kept in history."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from app.core.states import JobState
+
+
+class EventKind(StrEnum):
+    """Events in the feed. Those in NOTIFIED also go to webhooks."""
+
+    JOB_SUBMITTED = "job_submitted"
+    JOB_OFFERED = "job_offered"
+    JOB_MATCHED = "job_matched"
+    JOB_STARTED = "job_started"
+    JOB_PROGRESS = "job_progress"
+    JOB_REQUEUED = "job_requeued"
+    JOB_COMPLETED = "job_completed"
+    JOB_FAILED = "job_failed"
+    JOB_CANCELLING = "job_cancelling"
+    JOB_CANCELLED = "job_cancelled"
+    JOB_EXPIRED = "job_expired"
+    NODE_REGISTERED = "node_registered"
+    NODE_ONLINE = "node_online"
+    NODE_OFFLINE = "node_offline"
+    NODE_DRAINING = "node_draining"
+    NODE_SUSPENDED = "node_suspended"
+    NODE_DEREGISTERED = "node_deregistered"
+    OPERATOR_MESSAGE = "operator_message"
+    """Sent by hand through /internal/webhooks/trigger."""
+
+
+NOTIFIED = frozenset(
+    {
+        EventKind.JOB_SUBMITTED,
+        EventKind.JOB_MATCHED,
+        EventKind.JOB_STARTED,
+        EventKind.JOB_COMPLETED,
+        EventKind.JOB_FAILED,
+        EventKind.JOB_CANCELLED,
+        EventKind.JOB_EXPIRED,
+        EventKind.NODE_REGISTERED,
+        EventKind.NODE_OFFLINE,
+        EventKind.OPERATOR_MESSAGE,
+    }
+)
+
+JOB_EVENT: dict[JobState, EventKind] = {
+    JobState.PENDING: EventKind.JOB_REQUEUED,
+    JobState.OFFERED: EventKind.JOB_OFFERED,
+    JobState.ASSIGNED: EventKind.JOB_MATCHED,
+    JobState.RUNNING: EventKind.JOB_STARTED,
+    JobState.CANCELLING: EventKind.JOB_CANCELLING,
+    JobState.COMPLETED: EventKind.JOB_COMPLETED,
+    JobState.FAILED: EventKind.JOB_FAILED,
+    JobState.CANCELLED: EventKind.JOB_CANCELLED,
+    JobState.EXPIRED: EventKind.JOB_EXPIRED,
+}
+"""The event that tells of a job's arrival in a state (a job's first state is told as job_submitted)."""
+
+
+class SignalKind(StrEnum):
+    """Why a job deserves a look. Signals carry no truth of their own: the graph decides from the rows."""
+
+    SUBMITTED = "submitted"
+    MATCH_DUE = "match_due"
+    OFFER_ACCEPTED = "offer_accepted"
+    OFFER_DECLINED = "offer_declined"
+    OFFER_EXPIRED = "offer_expired"
+    PROGRESS = "progress"
+    RESULT = "result"
+    FAILURE = "failure"
+    LEASE_LOST = "lease_lost"
+    CANCEL_REQUESTED = "cancel_requested"
+    DEADLINE = "deadline"
+
+
+class Reason(StrEnum):
+    """Reason codes of transitions, kept in history and shown to agents."""
+
+    SUBMITTED = "submitted"
+    MATCHED = "matched"
+    ACCEPTED = "accepted"
+    STARTED = "started"
+    RESULT = "result"
+    OFFER_DECLINED = "offer_declined"
+    OFFER_EXPIRED = "offer_expired"
+    NODE_OFFLINE = "node_offline"
+    RUN_FAILED = "run_failed"
+    RUN_TIMED_OUT = "run_timed_out"
+    RETRIES_EXHAUSTED = "retries_exhausted"
+    CANCEL_REQUESTED = "cancel_requested"
+    NO_NODE_IN_TIME = "no_node_in_time"
+    POISONED = "poisoned"
+    HEARTBEAT = "heartbeat"
+    SILENT = "silent"
+    DRAINED = "drained"
+    REGISTERED = "registered"
+    OPERATOR = "operator"

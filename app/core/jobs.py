@@ -1,0 +1,151 @@
+"""Plain records of the job aggregate, as the store hands them to services and graphs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from app.core.events import Reason
+from app.core.requirements import Requirements
+from app.core.states import JOB_FINAL, JOB_MOVES, JobState, OfferState, Settlement, check_move
+
+
+@dataclass(slots=True)
+class Job:
+    """A job's row without its payload. Amounts in base units of HYPER; ``price`` and ``max_price`` per GPU-hour."""
+
+    id: str
+    account: str
+    type: str
+    state: JobState
+    settlement: Settlement
+    reason: str
+    attempt: int
+    failures: int
+    version: int
+    requirements: Requirements
+    policy: str
+    priority: int
+    timeout_s: int
+    max_retries: int
+    queue_ttl_s: int
+    excluded: list[str]
+    match_tries: int
+    cancel_requested: bool
+    node_id: str | None
+    offer_id: str | None
+    price: int | None
+    cost: int | None
+    error: str | None
+    created_at: datetime
+    expires_at: datetime
+    assigned_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @property
+    def final(self) -> bool:
+        return self.state in JOB_FINAL
+
+    @property
+    def duration_ms(self) -> int | None:
+        """Milliseconds from the node's acceptance to the end, None while there is none."""
+        if self.assigned_at is None or self.finished_at is None:
+            return None
+        return max(0, int((self.finished_at - self.assigned_at).total_seconds() * 1000))
+
+
+@dataclass(slots=True)
+class NewJob:
+    """A job about to be submitted: everything the agent chose, already validated."""
+
+    id: str
+    account: str
+    key_id: str
+    type: str
+    payload: dict[str, Any]
+    requirements: Requirements
+    policy: str
+    priority: int
+    timeout_s: int
+    max_retries: int
+    queue_ttl_s: int
+    source: str = "api"
+
+
+@dataclass(slots=True)
+class Offer:
+    """A lease on ``slots`` of a node for one attempt of a job; ``price`` in base units per GPU-hour."""
+
+    id: str
+    job_id: str
+    node_id: str
+    attempt: int
+    state: OfferState
+    holds_slots: bool
+    slots: int
+    price: int
+    reason: str | None
+    created_at: datetime
+    expires_at: datetime
+    decided_at: datetime | None
+    started_at: datetime | None
+
+
+@dataclass(slots=True)
+class Report:
+    """What a node reported for an accepted offer: success or failure, first report wins."""
+
+    offer_id: str
+    ok: bool
+    error: str | None
+    created_at: datetime
+
+
+@dataclass(slots=True)
+class Move:
+    """One transition as history keeps it; ``source`` is None for a job's first state."""
+
+    job_id: str
+    source: JobState | None
+    target: JobState
+    attempt: int
+    reason: str
+    actor: str
+    node_id: str | None
+
+
+@dataclass(slots=True)
+class Visit:
+    """One job in a wave: its locked rows, and what the graph decided about it so far.
+
+    ``moves`` are applied to ``job`` as they are made; ``origin`` keeps what the rows said, for the guarded write.
+    """
+
+    job: Job
+    offer: Offer | None
+    report: Report | None
+    signals: set[str]
+    node_online: bool = True
+    origin: tuple[JobState, int, int] = field(init=False)
+    moves: list[Move] = field(default_factory=list)
+    new_offer: Offer | None = None
+    closed: OfferState | None = None
+    released: int = 0
+    explanation: dict[str, Any] | None = None
+    next_look: datetime | None = None
+
+    def __post_init__(self) -> None:
+        self.origin = (self.job.state, self.job.attempt, self.job.version)
+
+    def move(self, target: JobState, reason: Reason, actor: str, at: datetime) -> None:
+        """Move the job, keeping history; raises IllegalTransition outside the table."""
+        job = self.job
+        check_move(JOB_MOVES, job.state, target)
+        self.moves.append(Move(job.id, job.state, target, job.attempt, reason, actor, job.node_id))
+        job.state = target
+        job.reason = reason
+        job.version += 1
+        if target in JOB_FINAL:
+            job.finished_at = at

@@ -1,0 +1,85 @@
+"""What a job's rows call for next: pure decisions of the job graph, from the rows alone.
+
+Signals only say *look*: two deliveries of one signal, a lost one made up for by a timer, or signals out of order all
+lead to the same decision, because nothing is decided from the signal itself.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from app.core.events import Reason
+from app.core.jobs import Offer, Visit
+from app.core.states import JobState, OfferState
+
+
+class Phase(StrEnum):
+    """Which node of the graph takes the visit first."""
+
+    ADMIT = "admit"
+    """Needs a node: a pending job, or one whose node declined, went silent, failed or ran out of time."""
+    START = "start"
+    """The node accepted, or reported its first progress."""
+    FINISH = "finish"
+    """Ends now."""
+    REST = "rest"
+    """Nothing to do: a duplicate signal, or one that came too late or too early."""
+
+
+def setback(visit: Visit, now: datetime) -> Reason | None:
+    """Why the job loses its node, or None while it may keep it. A report in hand beats silence and time-outs."""
+    job, offer = visit.job, visit.offer
+    if offer is None or job.state is JobState.PENDING or job.final:
+        return None
+    if offer.state is OfferState.DECLINED:
+        return Reason.OFFER_DECLINED
+    if offer.state is OfferState.OPEN:
+        if offer.expires_at <= now:
+            return Reason.OFFER_EXPIRED
+        return None if visit.node_online else Reason.NODE_OFFLINE
+    if offer.state is not OfferState.ACCEPTED:
+        return Reason.OFFER_EXPIRED
+    if visit.report is not None:
+        return None if visit.report.ok else Reason.RUN_FAILED
+    if run_deadline(visit, offer) <= now:
+        return Reason.RUN_TIMED_OUT
+    return None if visit.node_online else Reason.NODE_OFFLINE
+
+
+def run_deadline(visit: Visit, offer: Offer) -> datetime:
+    """When the run must have reported: the time-out counts from the node's acceptance."""
+    return (offer.decided_at or offer.created_at) + timedelta(seconds=visit.job.timeout_s)
+
+
+def phase_of(visit: Visit, now: datetime) -> Phase:
+    """The first phase a visit goes to; a job that starts and finishes in one wave goes on from start by itself."""
+    job = visit.job
+    if job.final or job.state in (JobState.BLOCKED, JobState.SCHEDULED):
+        return Phase.FINISH if job.cancel_requested and not job.final else Phase.REST
+    if job.state is JobState.PENDING:
+        return Phase.FINISH if job.cancel_requested or job.expires_at <= now else Phase.ADMIT
+    reported = visit.report is not None and visit.report.ok
+    if job.cancel_requested and not reported:
+        return Phase.FINISH
+    if setback(visit, now) is not None:
+        return Phase.ADMIT
+    offer = visit.offer
+    if offer is None or offer.state is not OfferState.ACCEPTED:
+        return Phase.REST
+    if job.state is JobState.OFFERED or (job.state is JobState.ASSIGNED and offer.started_at is not None):
+        return Phase.START
+    return Phase.FINISH if reported else Phase.REST
+
+
+def counts_as_failure(reason: Reason) -> bool:
+    """Whether a setback uses up one of the job's retries: declines and late answers to an offer do not."""
+    return reason in (Reason.RUN_FAILED, Reason.RUN_TIMED_OUT, Reason.NODE_OFFLINE)
+
+
+def next_match_look(visit: Visit, now: datetime, never_fits: bool) -> datetime:
+    """When to try again for a job that found no node: soon while nodes are only busy, rarely when none fits at all."""
+    tries = visit.job.match_tries
+    base, cap = (0.25, 30.0) if never_fits else (0.1, 2.0)
+    wait = min(cap, base * 2.0 ** min(tries, 10))
+    return min(now + timedelta(seconds=wait), visit.job.expires_at)
