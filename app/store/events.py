@@ -1,0 +1,151 @@
+"""History, events and the outbox: always written by the transaction of the change they tell of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from app.core.events import NOTIFIED, EventKind
+from app.core.ids import new_id
+from app.core.jobs import Move
+from app.core.states import NodeState
+from app.store.db import UnitOfWork
+from app.store.rows import to_json
+
+
+@dataclass(slots=True)
+class NewEvent:
+    """An event to tell. ``data`` is what the outside sees, amounts as base units."""
+
+    kind: EventKind
+    data: dict[str, Any]
+    account: str | None = None
+    job_id: str | None = None
+    node_id: str | None = None
+
+
+@dataclass(slots=True)
+class StoredEvent:
+    """An event as read back; ``seq`` rises within one job in the order of its commits."""
+
+    seq: int
+    id: str
+    kind: str
+    job_id: str | None
+    node_id: str | None
+    data: dict[str, Any]
+    at: datetime
+
+
+async def add(uow: UnitOfWork, events: Sequence[NewEvent]) -> None:
+    """Insert events, and outbox rows for those that webhooks may want."""
+    if not events:
+        return
+    ids = [new_id("evt") for _ in events]
+    await uow.sql.execute(
+        """INSERT INTO events (id, kind, account, job_id, node_id, data)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[])""",
+        ids,
+        [event.kind.value for event in events],
+        [event.account for event in events],
+        [event.job_id for event in events],
+        [event.node_id for event in events],
+        [to_json(event.data) for event in events],
+    )
+    told = [event_id for event_id, event in zip(ids, events, strict=True) if event.kind in NOTIFIED]
+    if told:
+        await uow.sql.execute("INSERT INTO outbox (event_id) SELECT unnest($1::text[])", told)
+        uow.hints.outbox = True
+    uow.hints.jobs.update(event.job_id for event in events if event.job_id)
+
+
+async def add_history(uow: UnitOfWork, moves: Sequence[Move]) -> None:
+    """Insert one history row a transition, in the given order."""
+    await uow.sql.execute(
+        """INSERT INTO job_history (job_id, from_state, to_state, attempt, reason, actor, node_id)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::text[], $6::text[], $7::text[])""",
+        [move.job_id for move in moves],
+        [move.source.value if move.source else None for move in moves],
+        [move.target.value for move in moves],
+        [move.attempt for move in moves],
+        [move.reason for move in moves],
+        [move.actor for move in moves],
+        [move.node_id for move in moves],
+    )
+
+
+async def history(uow: UnitOfWork, job_id: str) -> list[dict[str, Any]]:
+    """A job's transitions, oldest first."""
+    rows = await uow.sql.fetch(
+        """SELECT from_state, to_state, attempt, reason, actor, node_id, at FROM job_history
+        WHERE job_id = $1 ORDER BY seq""",
+        job_id,
+    )
+    return [dict(row) for row in rows]
+
+
+async def add_node_history(uow: UnitOfWork, rows: Sequence[tuple[str, NodeState | None, NodeState, str, str]]) -> None:
+    """Insert ``(node_id, from, to, reason, actor)`` rows."""
+    await uow.sql.execute(
+        """INSERT INTO node_history (id, node_id, from_state, to_state, reason, actor)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])""",
+        [new_id("nhist") for _ in rows],
+        [row[0] for row in rows],
+        [row[1].value if row[1] else None for row in rows],
+        [row[2].value for row in rows],
+        [row[3] for row in rows],
+        [row[4] for row in rows],
+    )
+
+
+async def of_job(uow: UnitOfWork, job_id: str, after: int, limit: int) -> list[StoredEvent]:
+    """A job's events with ``seq`` above ``after``, oldest first.
+
+    One job's events are written under the lock of its row, so their ``seq`` follows their commits: none is missed.
+    """
+    rows = await uow.sql.fetch(
+        """SELECT seq, id, kind, job_id, node_id, data, at FROM events
+        WHERE job_id = $1 AND seq > $2 ORDER BY seq LIMIT $3""",
+        job_id,
+        after,
+        limit,
+    )
+    return [StoredEvent(row[0], row[1], row[2], row[3], row[4], row[5], row[6]) for row in rows]
+
+
+async def latest(uow: UnitOfWork, job_ids: Sequence[str]) -> dict[str, int]:
+    """The highest ``seq`` of each job's events: what event streams watch."""
+    rows = await uow.sql.fetch(
+        """SELECT asked.id, (SELECT max(seq) FROM events WHERE job_id = asked.id)
+        FROM unnest($1::text[]) AS asked(id)""",
+        job_ids,
+    )
+    return {row[0]: row[1] for row in rows if row[1] is not None}
+
+
+async def add_decisions(uow: UnitOfWork, decisions: Sequence[tuple[str, int, str | None, dict[str, Any]]]) -> None:
+    """Keep ``(job_id, attempt, node_id, explanation)``; a later look at the same attempt replaces the earlier."""
+    await uow.sql.execute(
+        """INSERT INTO match_decisions (job_id, attempt, node_id, explanation)
+        SELECT * FROM unnest($1::text[], $2::int8[], $3::text[], $4::jsonb[])
+        ON CONFLICT (job_id, attempt) DO UPDATE
+        SET node_id = excluded.node_id, explanation = excluded.explanation, at = now()""",
+        [row[0] for row in decisions],
+        [row[1] for row in decisions],
+        [row[2] for row in decisions],
+        [to_json(row[3]) for row in decisions],
+    )
+
+
+async def decision(uow: UnitOfWork, job_id: str) -> dict[str, Any] | None:
+    """The explanation of the job's latest match."""
+    row = await uow.sql.fetchrow(
+        """SELECT attempt, node_id, explanation, at FROM match_decisions
+        WHERE job_id = $1 ORDER BY attempt DESC LIMIT 1""",
+        job_id,
+    )
+    if row is None:
+        return None
+    return {"attempt": row[0], "node_id": row[1], "at": row[3], **row[2]}

@@ -1,0 +1,175 @@
+"""The jobs table: insert, lock, guarded moves, reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from app.core.errors import Conflict
+from app.core.jobs import Job, NewJob, Visit
+from app.core.states import JobState
+from app.store.db import UnitOfWork
+from app.store.rows import JOB_COLUMNS, job_from, to_json
+
+
+async def insert(uow: UnitOfWork, jobs: Sequence[NewJob]) -> None:
+    """Insert jobs in state pending. Ids must be new."""
+    asked = [job.requirements for job in jobs]
+    await uow.sql.execute(
+        """INSERT INTO jobs (id, account, key_id, source, type, state, reason, payload, gpu_models, gpus, min_vram_gb,
+            capabilities, region, min_reputation, max_price, policy, priority, timeout_s, max_retries, queue_ttl_s,
+            expires_at)
+        SELECT id, account, key_id, source, type, 'pending', 'submitted', payload,
+            coalesce(string_to_array(nullif(gpu_models, ''), '|'), '{}'), gpus, min_vram_gb, capabilities, region,
+            min_reputation, max_price, policy, priority, timeout_s, max_retries, queue_ttl_s, expires_at
+        FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[],
+                $8::int2[], $9::int2[], $10::int[], $11::text[], $12::int2[], $13::int8[], $14::text[], $15::int2[],
+                $16::int[], $17::int2[], $18::int[], $19::timestamptz[])
+            AS new(id, account, key_id, source, type, payload, gpu_models, gpus, min_vram_gb, capabilities, region,
+                min_reputation, max_price, policy, priority, timeout_s, max_retries, queue_ttl_s, expires_at)""",
+        [job.id for job in jobs],
+        [job.account for job in jobs],
+        [job.key_id for job in jobs],
+        [job.source for job in jobs],
+        [job.type for job in jobs],
+        [to_json(job.payload) for job in jobs],
+        ["|".join(want.gpu_models) for want in asked],
+        [want.gpus for want in asked],
+        [want.min_vram_gb for want in asked],
+        [want.capabilities for want in asked],
+        [want.region for want in asked],
+        [want.min_reputation for want in asked],
+        [want.max_price for want in asked],
+        [job.policy for job in jobs],
+        [job.priority for job in jobs],
+        [job.timeout_s for job in jobs],
+        [job.max_retries for job in jobs],
+        [job.queue_ttl_s for job in jobs],
+        [uow.now + timedelta(seconds=job.queue_ttl_s) for job in jobs],
+    )
+
+
+async def lock(uow: UnitOfWork, ids: Iterable[str]) -> list[Job]:
+    """The jobs of ``ids`` in id order, locked until the transaction ends; those another wave holds are left out."""
+    rows = await uow.sql.fetch(
+        f"SELECT {JOB_COLUMNS} FROM jobs WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
+        sorted(set(ids)),
+    )
+    return [job_from(row) for row in rows]
+
+
+async def existing(uow: UnitOfWork, ids: Sequence[str]) -> set[str]:
+    """Which of ``ids`` exist, whether locked or not."""
+    rows = await uow.sql.fetch("SELECT id FROM jobs WHERE id = ANY($1::text[])", ids)
+    return {row[0] for row in rows}
+
+
+async def save(uow: UnitOfWork, visits: Sequence[Visit]) -> None:
+    """Write what a wave made of its jobs, each guarded by the state, attempt and version that the wave read.
+
+    Raises Conflict when a guard does not hold; the rows are locked by the wave, so that means a bug elsewhere.
+    """
+    if not visits:
+        return
+    jobs = [visit.job for visit in visits]
+    written = await uow.sql.fetch(
+        """UPDATE jobs SET state = u.state, reason = u.reason, attempt = u.attempt, failures = u.failures,
+            version = u.version, excluded = coalesce(string_to_array(nullif(u.excluded, ''), '|'), '{}'),
+            match_tries = u.match_tries, node_id = u.node_id, offer_id = u.offer_id, price = u.price, cost = u.cost,
+            settlement = u.settlement, error = u.error, assigned_at = u.assigned_at, started_at = u.started_at,
+            finished_at = u.finished_at, expires_at = u.expires_at
+        FROM unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::text[], $6::text[], $7::int[], $8::int[],
+            $9::int[], $10::text[], $11::int[], $12::text[], $13::text[], $14::int8[], $15::int8[], $16::text[],
+            $17::text[], $18::timestamptz[], $19::timestamptz[], $20::timestamptz[], $21::timestamptz[])
+            AS u(id, was_state, was_attempt, was_version, state, reason, attempt, failures, version, excluded,
+                match_tries, node_id, offer_id, price, cost, settlement, error, assigned_at, started_at, finished_at,
+                expires_at)
+        WHERE jobs.id = u.id AND jobs.state = u.was_state AND jobs.attempt = u.was_attempt
+            AND jobs.version = u.was_version
+        RETURNING jobs.id""",
+        [job.id for job in jobs],
+        [visit.origin[0].value for visit in visits],
+        [visit.origin[1] for visit in visits],
+        [visit.origin[2] for visit in visits],
+        [job.state.value for job in jobs],
+        [str(job.reason) for job in jobs],
+        [job.attempt for job in jobs],
+        [job.failures for job in jobs],
+        [job.version for job in jobs],
+        ["|".join(job.excluded) for job in jobs],
+        [job.match_tries for job in jobs],
+        [job.node_id for job in jobs],
+        [job.offer_id for job in jobs],
+        [job.price for job in jobs],
+        [job.cost for job in jobs],
+        [job.settlement.value for job in jobs],
+        [job.error for job in jobs],
+        [job.assigned_at for job in jobs],
+        [job.started_at for job in jobs],
+        [job.finished_at for job in jobs],
+        [job.expires_at for job in jobs],
+    )
+    if len(written) != len(jobs):
+        raise Conflict(f"{len(jobs) - len(written)} of {len(jobs)} guarded moves lost their race", code="lost_race")
+
+
+async def request_cancel(uow: UnitOfWork, job_id: str, account: str) -> bool:
+    """Ask for a job's end. False when the job is over, is not there, or was asked before."""
+    found = await uow.sql.fetchval(
+        """UPDATE jobs SET cancel_requested = true WHERE id = $1 AND account = $2 AND NOT cancel_requested
+        AND finished_at IS NULL RETURNING id""",
+        job_id,
+        account,
+    )
+    return found is not None
+
+
+async def poison(uow: UnitOfWork, job_id: str, error: str) -> Job | None:
+    """The job of a parked signal, with the error kept on it; None when it is over already."""
+    row = await uow.sql.fetchrow(
+        f"UPDATE jobs SET error = $2 WHERE id = $1 AND finished_at IS NULL RETURNING {JOB_COLUMNS}",
+        job_id,
+        error[:2000],
+    )
+    return None if row is None else job_from(row)
+
+
+async def get(uow: UnitOfWork, job_id: str, account: str | None) -> tuple[Job, dict[str, Any]] | None:
+    """A job and its payload; None when there is none or it belongs to another account (None = any account)."""
+    row = await uow.sql.fetchrow(
+        f"""SELECT {JOB_COLUMNS}, payload FROM jobs WHERE id = $1 AND ($2::text IS NULL OR account = $2)""",
+        job_id,
+        account,
+    )
+    return None if row is None else (job_from(row), row["payload"])
+
+
+async def states_of(uow: UnitOfWork, ids: Sequence[str]) -> dict[str, tuple[JobState, int]]:
+    """State and version of each job of ``ids``: what long-polls and streams watch."""
+    rows = await uow.sql.fetch("SELECT id, state, version FROM jobs WHERE id = ANY($1::text[])", ids)
+    return {row[0]: (JobState(row[1]), row[2]) for row in rows}
+
+
+async def page(
+    uow: UnitOfWork,
+    account: str | None,
+    *,
+    states: Sequence[str],
+    types: Sequence[str],
+    before: str,
+    limit: int,
+) -> list[Job]:
+    """Jobs, newest first, with ids below ``before`` (empty = from the top); empty filters mean any."""
+    rows = await uow.sql.fetch(
+        f"""SELECT {JOB_COLUMNS} FROM jobs
+        WHERE ($1::text IS NULL OR account = $1) AND (cardinality($2::text[]) = 0 OR state = ANY($2))
+            AND (cardinality($3::text[]) = 0 OR type = ANY($3)) AND ($4 = '' OR id < $4)
+        ORDER BY id DESC LIMIT $5""",
+        account,
+        list(states),
+        list(types),
+        before,
+        limit,
+    )
+    return [job_from(row) for row in rows]

@@ -1,0 +1,220 @@
+"""The nodes table: registration, slot counters, and the feed that keeps views current."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from app.core.nodes import NodeRecord
+from app.core.states import NodeState
+from app.store.db import UnitOfWork
+from app.store.rows import NODE_COLUMNS, node_from, to_json
+
+_TOUCH = "version = version + 1, changed_in = pg_current_xact_id()::text::bigint"
+
+
+@dataclass(slots=True)
+class NewNode:
+    """What an operator registers. ``price``: base units of HYPER per GPU-hour; ``capacity``: slots."""
+
+    id: str
+    account: str
+    wallet: str
+    gpu_model: str
+    gpus: int
+    vram_gb: int
+    capabilities: int
+    region: str
+    price: int
+    capacity: int
+    details: dict[str, Any]
+
+
+@dataclass(slots=True)
+class NodeRow:
+    """A node with its owner and details, for the API."""
+
+    node: NodeRecord
+    account: str
+    wallet: str
+    details: dict[str, Any]
+    created_at: datetime
+    last_seen_at: datetime | None
+
+
+@dataclass(slots=True)
+class SlotChange:
+    """What a wave did to a node: slots taken (+) or given back (-), outcomes counted, the last answer's time."""
+
+    node_id: str
+    slots: int = 0
+    completed: int = 0
+    failed: int = 0
+    response_ms: int = 0
+
+
+async def upsert(uow: UnitOfWork, node: NewNode) -> tuple[str, NodeState, bool] | None:
+    """Register a node, or update the one with this wallet: ``(id, state, created)``; None if another account owns it.
+
+    Capacity never falls below the slots in use.
+    """
+    row = await uow.sql.fetchrow(
+        """INSERT INTO nodes (id, account, wallet, gpu_model, gpus, vram_gb, capabilities, region, price, capacity,
+            details)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::jsonb)
+        ON CONFLICT (wallet) DO UPDATE SET gpu_model = excluded.gpu_model, gpus = excluded.gpus,
+            vram_gb = excluded.vram_gb, capabilities = excluded.capabilities, region = excluded.region,
+            price = excluded.price, capacity = greatest(excluded.capacity, nodes.active_jobs),
+            details = excluded.details, version = nodes.version + 1,
+            changed_in = pg_current_xact_id()::text::bigint
+        WHERE nodes.account = excluded.account
+        RETURNING id, state, xmax = 0""",
+        node.id, node.account, node.wallet, node.gpu_model, node.gpus, node.vram_gb, node.capabilities, node.region,
+        node.price, node.capacity, to_json(node.details),
+    )  # fmt: skip
+    return None if row is None else (row[0], NodeState(row[1]), row[2])
+
+
+async def move(uow: UnitOfWork, node_id: str, sources: Sequence[NodeState], target: NodeState) -> NodeState | None:
+    """Guarded move of one node; the state it left, or None when it was in none of ``sources``."""
+    row = await uow.sql.fetchrow(
+        f"""WITH old AS (SELECT id, state FROM nodes WHERE id = $1 AND state = ANY($2::text[]) FOR NO KEY UPDATE)
+        UPDATE nodes SET state = $3, {_TOUCH} FROM old WHERE nodes.id = old.id RETURNING old.state""",
+        node_id,
+        [state.value for state in sources],
+        target.value,
+    )
+    return None if row is None else NodeState(row[0])
+
+
+async def lock(uow: UnitOfWork, ids: Sequence[str]) -> dict[str, NodeRecord]:
+    """These nodes, locked in id order, waiting where another transaction holds one. Only at a wave's start."""
+    rows = await uow.sql.fetch(
+        f"SELECT {NODE_COLUMNS} FROM nodes WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE",
+        sorted(ids),
+    )
+    return {row[0]: node_from(row) for row in rows}
+
+
+async def lock_free(uow: UnitOfWork, ids: Sequence[str]) -> dict[str, NodeRecord]:
+    """Those of these nodes that nobody holds, locked: never waits, so it cannot deadlock after other locks."""
+    rows = await uow.sql.fetch(
+        f"SELECT {NODE_COLUMNS} FROM nodes WHERE id = ANY($1::text[]) FOR NO KEY UPDATE SKIP LOCKED",
+        sorted(ids),
+    )
+    return {row[0]: node_from(row) for row in rows}
+
+
+async def apply(uow: UnitOfWork, changes: Sequence[SlotChange]) -> None:
+    """Change the counters of locked nodes. The CHECK on ``active_jobs`` refuses what would leave 0..capacity."""
+    if not changes:
+        return
+    await uow.sql.execute(
+        f"""UPDATE nodes SET active_jobs = active_jobs + u.slots, jobs_completed = jobs_completed + u.completed,
+            reputation = least(1000, reputation + u.completed), jobs_failed = jobs_failed + u.failed,
+            response_ms = CASE WHEN u.response_ms = 0 THEN nodes.response_ms
+                WHEN nodes.response_ms = 0 THEN u.response_ms
+                ELSE (nodes.response_ms * 4 + u.response_ms) / 5 END, {_TOUCH}
+        FROM unnest($1::text[], $2::int2[], $3::int[], $4::int[], $5::int[])
+            AS u(id, slots, completed, failed, response_ms)
+        WHERE nodes.id = u.id""",
+        [change.node_id for change in changes],
+        [change.slots for change in changes],
+        [change.completed for change in changes],
+        [change.failed for change in changes],
+        [change.response_ms for change in changes],
+    )
+
+
+async def set_standing(uow: UnitOfWork, rows: Sequence[tuple[str, int, int, int, int]]) -> None:
+    """Set ``(node_id, reputation, stake, jobs_completed, jobs_failed)`` of locked nodes."""
+    await uow.sql.execute(
+        f"""UPDATE nodes SET reputation = u.reputation, stake = u.stake, jobs_completed = u.completed,
+            jobs_failed = u.failed, {_TOUCH}
+        FROM unnest($1::text[], $2::int2[], $3::int8[], $4::int[], $5::int[])
+            AS u(id, reputation, stake, completed, failed) WHERE nodes.id = u.id""",
+        *(list(column) for column in zip(*rows, strict=True)),
+    )
+
+
+async def online(uow: UnitOfWork, ids: Sequence[str]) -> set[str]:
+    """Which of these nodes may go on with what they have: online or draining."""
+    rows = await uow.sql.fetch(
+        "SELECT id FROM nodes WHERE id = ANY($1::text[]) AND state IN ('online', 'draining')", ids
+    )
+    return {row[0] for row in rows}
+
+
+async def horizon(uow: UnitOfWork) -> int:
+    """Every transaction below this id is over: rows changed at or above it must be read again next time."""
+    value: int = await uow.sql.fetchval("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+    return value
+
+
+async def changed_since(uow: UnitOfWork, since: int) -> tuple[list[NodeRecord], int]:
+    """Nodes written by transactions at or above ``since`` (0 = all), and the horizon to ask from next time.
+
+    Reading from the horizon, not from the last row seen, misses no late commit; rows may come twice.
+    """
+    # One statement, one snapshot: a horizon read separately could be newer than the rows.
+    rows = await uow.sql.fetch(
+        f"""SELECT {NODE_COLUMNS}, pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon
+        FROM nodes WHERE changed_in >= $1""",
+        since,
+    )
+    if not rows:
+        return [], since
+    return [node_from(row) for row in rows], rows[0]["horizon"]
+
+
+async def get(uow: UnitOfWork, node_id: str, account: str | None) -> NodeRow | None:
+    """A node; None when there is none or another account owns it (None = any account)."""
+    return _row(
+        await uow.sql.fetchrow(
+            f"""SELECT {_QUALIFIED}, n.account, n.wallet, n.details, n.created_at, h.last_seen_at
+            FROM nodes n LEFT JOIN node_heartbeats h ON h.node_id = n.id
+            WHERE n.id = $1 AND ($2::text IS NULL OR n.account = $2)""",
+            node_id,
+            account,
+        )
+    )
+
+
+async def by_wallet(uow: UnitOfWork, wallet: str, account: str) -> NodeRow | None:
+    """The node of this wallet, if the account owns it."""
+    return _row(
+        await uow.sql.fetchrow(
+            f"""SELECT {_QUALIFIED}, n.account, n.wallet, n.details, n.created_at, h.last_seen_at
+            FROM nodes n LEFT JOIN node_heartbeats h ON h.node_id = n.id WHERE n.wallet = $1 AND n.account = $2""",
+            wallet,
+            account,
+        )
+    )
+
+
+async def recent(uow: UnitOfWork, limit: int) -> list[NodeRow]:
+    """The nodes registered last, newest first."""
+    rows = await uow.sql.fetch(
+        f"""SELECT {_QUALIFIED}, n.account, n.wallet, n.details, n.created_at, h.last_seen_at
+        FROM nodes n LEFT JOIN node_heartbeats h ON h.node_id = n.id ORDER BY n.id DESC LIMIT $1""",
+        limit,
+    )
+    return [found for row in rows if (found := _row(row))]
+
+
+_QUALIFIED = ", ".join(f"n.{column.strip()}" for column in NODE_COLUMNS.split(","))
+
+
+def _row(row: Any) -> NodeRow | None:
+    if row is None:
+        return None
+    return NodeRow(
+        node_from(row),
+        row["account"],
+        row["wallet"],
+        row["details"],
+        row["created_at"],
+        row["last_seen_at"],
+    )

@@ -1,0 +1,185 @@
+"""The offers table: leases on slots of nodes, and what nodes answer to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from app.core.jobs import Offer, Visit
+from app.core.states import OfferState
+from app.store.db import UnitOfWork
+from app.store.rows import OFFER_COLUMNS, offer_from
+
+
+@dataclass(slots=True)
+class OpenOffer:
+    """An open offer as a node gets it: with what it needs to run the job. ``price`` in base units per GPU-hour."""
+
+    id: str
+    job_id: str
+    node_id: str
+    attempt: int
+    state: OfferState
+    job_type: str
+    payload: dict[str, Any]
+    gpus: int
+    price: int
+    timeout_s: int
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(slots=True)
+class Answered:
+    """An offer whose answer was taken: for signals and hints. ``response_ms`` since the offer was made."""
+
+    offer_id: str
+    job_id: str
+    node_id: str
+    response_ms: int
+
+
+async def lock(uow: UnitOfWork, ids: Sequence[str]) -> dict[str, Offer]:
+    """The offers of ``ids``, locked in id order until the transaction ends."""
+    rows = await uow.sql.fetch(
+        f"SELECT {OFFER_COLUMNS} FROM offers WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE",
+        sorted(ids),
+    )
+    return {row[0]: offer_from(row) for row in rows}
+
+
+async def insert(uow: UnitOfWork, offers: Sequence[Offer]) -> None:
+    """Insert open offers; their slots are claimed by the same transaction."""
+    if not offers:
+        return
+    await uow.sql.execute(
+        """INSERT INTO offers (id, job_id, node_id, attempt, state, holds_slots, slots, price, expires_at)
+        SELECT id, job_id, node_id, attempt, 'open', true, slots, price, expires_at
+        FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::int2[], $6::int8[], $7::timestamptz[])
+            AS new(id, job_id, node_id, attempt, slots, price, expires_at)""",
+        [offer.id for offer in offers],
+        [offer.job_id for offer in offers],
+        [offer.node_id for offer in offers],
+        [offer.attempt for offer in offers],
+        [offer.slots for offer in offers],
+        [offer.price for offer in offers],
+        [offer.expires_at for offer in offers],
+    )
+    uow.hints.nodes.update(offer.node_id for offer in offers)
+
+
+async def close(uow: UnitOfWork, visits: Sequence[Visit]) -> None:
+    """Release the slots of the visits' offers; an open one takes the state in ``visit.closed``."""
+    if not visits:
+        return
+    await uow.sql.execute(
+        """UPDATE offers SET holds_slots = false,
+            state = CASE WHEN offers.state = 'open' THEN u.state ELSE offers.state END,
+            decided_at = coalesce(decided_at, now())
+        FROM unnest($1::text[], $2::text[]) AS u(id, state) WHERE offers.id = u.id""",
+        [visit.offer.id for visit in visits if visit.offer],
+        [(visit.closed or OfferState.WITHDRAWN).value for visit in visits if visit.offer],
+    )
+
+
+async def accept(uow: UnitOfWork, pairs: Sequence[tuple[str, str]]) -> list[Answered]:
+    """Accept open, unexpired offers given as ``(offer_id, node_id)``; returns those won."""
+    return await _answer(uow, pairs, OfferState.ACCEPTED, None)
+
+
+async def decline(uow: UnitOfWork, pairs: Sequence[tuple[str, str]], reason: str) -> list[Answered]:
+    """Decline open offers, freeing their slots when the graph takes the job on; returns those won."""
+    return await _answer(uow, pairs, OfferState.DECLINED, reason)
+
+
+async def _answer(
+    uow: UnitOfWork, pairs: Sequence[tuple[str, str]], state: OfferState, reason: str | None
+) -> list[Answered]:
+    # A declined offer keeps its slots until the wave moves the job and the node in one go: holds_slots says both.
+    rows = await uow.sql.fetch(
+        """WITH asked AS (SELECT * FROM unnest($1::text[], $2::text[]) AS a(id, node_id)),
+        held AS (SELECT offers.id FROM offers JOIN asked USING (id, node_id)
+            WHERE state = 'open' AND expires_at > clock_timestamp() ORDER BY offers.id FOR NO KEY UPDATE OF offers)
+        UPDATE offers SET state = $3, reason = $4, decided_at = clock_timestamp()
+        FROM held WHERE offers.id = held.id AND offers.state = 'open' AND offers.expires_at > clock_timestamp()
+        RETURNING offers.id, job_id, node_id,
+            (extract(epoch FROM clock_timestamp() - created_at) * 1000)::int""",
+        [offer_id for offer_id, _ in pairs],
+        [node_id for _, node_id in pairs],
+        state.value,
+        reason,
+    )
+    return [Answered(*row) for row in rows]
+
+
+async def mark_started(uow: UnitOfWork, offer_id: str, node_id: str) -> tuple[Offer, bool] | None:
+    """Note the first progress of an accepted offer: the offer, and whether this was the first; None if not running."""
+    row = await uow.sql.fetchrow(
+        f"""SELECT {OFFER_COLUMNS} FROM offers WHERE id = $1 AND node_id = $2 AND state = 'accepted' AND holds_slots
+        FOR NO KEY UPDATE""",
+        offer_id,
+        node_id,
+    )
+    if row is None:
+        return None
+    offer = offer_from(row)
+    if offer.started_at is not None:
+        return offer, False
+    await uow.sql.execute("UPDATE offers SET started_at = now() WHERE id = $1", offer_id)
+    return offer, True
+
+
+async def get(uow: UnitOfWork, offer_id: str) -> Offer | None:
+    row = await uow.sql.fetchrow(f"SELECT {OFFER_COLUMNS} FROM offers WHERE id = $1", offer_id)
+    return None if row is None else offer_from(row)
+
+
+async def held_for_job(uow: UnitOfWork, job_id: str) -> Offer | None:
+    """The offer by which a job holds a node right now."""
+    row = await uow.sql.fetchrow(f"SELECT {OFFER_COLUMNS} FROM offers WHERE job_id = $1 AND holds_slots", job_id)
+    return None if row is None else offer_from(row)
+
+
+async def waiting(
+    uow: UnitOfWork, node_ids: Sequence[str], *, states: Sequence[OfferState] = (OfferState.OPEN,)
+) -> list[OpenOffer]:
+    """Offers that hold slots of these nodes, in one of ``states``, unexpired and unreported; oldest first."""
+    rows = await uow.sql.fetch(
+        """SELECT o.id, o.job_id, o.node_id, o.attempt, o.state, j.type, j.payload, o.slots, o.price, j.timeout_s,
+            o.created_at, o.expires_at
+        FROM offers o JOIN jobs j ON j.id = o.job_id
+        WHERE o.node_id = ANY($1::text[]) AND o.holds_slots AND o.state = ANY($2::text[])
+            AND (o.state <> 'open' OR o.expires_at > clock_timestamp())
+            AND NOT EXISTS (SELECT 1 FROM results r WHERE r.offer_id = o.id)
+        ORDER BY o.created_at, o.id""",
+        node_ids,
+        [state.value for state in states],
+    )
+    return [
+        OpenOffer(
+            id=row[0],
+            job_id=row[1],
+            node_id=row[2],
+            attempt=row[3],
+            state=OfferState(row[4]),
+            job_type=row[5],
+            payload=row[6],
+            gpus=row[7],
+            price=row[8],
+            timeout_s=row[9],
+            created_at=row[10],
+            expires_at=row[11],
+        )
+        for row in rows
+    ]
+
+
+async def nodes_with_open(uow: UnitOfWork, node_ids: Sequence[str]) -> set[str]:
+    """Which of these nodes have an open offer waiting: what long-polls fall back on when a hint was lost."""
+    rows = await uow.sql.fetch(
+        "SELECT DISTINCT node_id FROM offers WHERE node_id = ANY($1::text[]) AND holds_slots AND state = 'open'",
+        node_ids,
+    )
+    return {row[0] for row in rows}

@@ -1,0 +1,85 @@
+"""The signals inbox: reasons to look at jobs, now or later. Waves consume them in their own commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from app.core.events import SignalKind
+from app.store.db import UnitOfWork
+
+
+async def add(
+    uow: UnitOfWork, signals: Iterable[tuple[str, SignalKind, datetime | None]], *, wake: bool = True
+) -> None:
+    """Insert ``(job_id, kind, due_at)`` rows; ``due_at`` None is now. Wakes the workers after the commit."""
+    rows = list(signals)
+    if not rows:
+        return
+    await uow.sql.execute(
+        """INSERT INTO signals (job_id, kind, due_at)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[])""",
+        [job_id for job_id, _, _ in rows],
+        [kind.value for _, kind, _ in rows],
+        [due or uow.now for _, _, due in rows],
+    )
+    if wake:
+        uow.hints.work = True
+
+
+async def claim_due(uow: UnitOfWork, limit: int) -> list[tuple[int, str, str]]:
+    """Up to ``limit`` due signals as ``(id, job_id, kind)``, locked until the transaction ends; others skip them."""
+    # clock_timestamp(): a signal added by a transaction that began after ours is due by its own now().
+    rows = await uow.sql.fetch(
+        """SELECT id, job_id, kind FROM signals
+        WHERE parked_at IS NULL AND due_at <= clock_timestamp()
+        ORDER BY due_at, id LIMIT $1 FOR UPDATE SKIP LOCKED""",
+        limit,
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def claim_ids(uow: UnitOfWork, ids: Sequence[int]) -> list[tuple[int, str, str]]:
+    """The signals of ``ids`` that still wait, locked: to run a failed wave again in halves."""
+    rows = await uow.sql.fetch(
+        """SELECT id, job_id, kind FROM signals WHERE id = ANY($1::bigint[]) AND parked_at IS NULL
+        ORDER BY due_at, id FOR UPDATE SKIP LOCKED""",
+        ids,
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def consume(uow: UnitOfWork, ids: Sequence[int], finished_jobs: Sequence[str]) -> None:
+    """Delete the consumed signals, and the timers left of jobs that are over."""
+    await uow.sql.execute("DELETE FROM signals WHERE id = ANY($1::bigint[])", ids)
+    if finished_jobs:
+        # SKIP LOCKED: another wave may hold a late signal of such a job; it will find nothing to do.
+        await uow.sql.execute(
+            """DELETE FROM signals WHERE id IN
+            (SELECT id FROM signals WHERE job_id = ANY($1::text[]) FOR UPDATE SKIP LOCKED)""",
+            finished_jobs,
+        )
+
+
+async def mark_poisoned(uow: UnitOfWork, ids: Sequence[int], error: str, *, max_tries: int, retry_s: float) -> bool:
+    """Count a failed try; park the signals after ``max_tries``. Returns whether they are parked now."""
+    rows = await uow.sql.fetch(
+        """UPDATE signals SET tries = tries + 1, error = $2,
+            due_at = now() + make_interval(secs => $4::float8 * (tries + 1)),
+            parked_at = CASE WHEN tries + 1 >= $3 THEN now() END
+        WHERE id = ANY($1::bigint[]) RETURNING parked_at""",
+        ids,
+        error[:2000],
+        max_tries,
+        retry_s,
+    )
+    return any(row[0] is not None for row in rows)
+
+
+async def next_due(uow: UnitOfWork) -> float | None:
+    """Seconds until the earliest waiting signal is due (0 when one is due now), None when none waits."""
+    seconds = await uow.sql.fetchval(
+        """SELECT extract(epoch FROM due_at - clock_timestamp())::float8 FROM signals
+        WHERE parked_at IS NULL ORDER BY due_at LIMIT 1"""
+    )
+    return None if seconds is None else max(0.0, float(seconds))

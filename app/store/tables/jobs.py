@@ -1,0 +1,167 @@
+"""Tables of the job aggregate: the job, its offers, its results, its history."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, Identity, Index, UniqueConstraint, text
+from sqlmodel import Field, SQLModel
+
+from app.core.requirements import JobType
+from app.core.states import JOB_FINAL, JOB_ON_NODE, JobState, OfferState, Settlement
+from app.store.tables.columns import (
+    amount_column,
+    bool_column,
+    id_column,
+    int_column,
+    json_column,
+    name_column,
+    names_column,
+    one_of,
+    small_column,
+    text_column,
+    time_column,
+)
+
+
+def _listed(states: frozenset[JobState]) -> str:
+    return ", ".join(f"'{state}'" for state in sorted(states))
+
+
+class Job(SQLModel, table=True):
+    """One job. ``attempt`` rises whenever the job goes back to pending; ``version`` rises with every move."""
+
+    __tablename__: ClassVar[Any] = "jobs"
+    __table_args__: ClassVar[Any] = (
+        one_of("state", JobState, "jobs_state"),
+        one_of("type", JobType, "jobs_type"),
+        one_of("settlement", Settlement, "jobs_settlement"),
+        CheckConstraint(f"(state IN ({_listed(JOB_FINAL)})) = (finished_at IS NOT NULL)", name="jobs_finished_at"),
+        CheckConstraint(f"state NOT IN ({_listed(JOB_ON_NODE)}) OR offer_id IS NOT NULL", name="jobs_on_node"),
+        CheckConstraint("state NOT IN ('blocked', 'scheduled', 'pending') OR offer_id IS NULL", name="jobs_off_node"),
+        CheckConstraint("state <> 'completed' OR cost IS NOT NULL", name="jobs_completed_cost"),
+        CheckConstraint("attempt >= 1 AND failures >= 0 AND failures < attempt + 1", name="jobs_attempt"),
+        CheckConstraint("gpus BETWEEN 1 AND 64", name="jobs_gpus"),
+        CheckConstraint("max_price > 0", name="jobs_max_price"),
+        CheckConstraint("cost >= 0", name="jobs_cost"),
+        Index("jobs_account_id", "account", "id"),
+        Index("jobs_live", "state", postgresql_where=text(f"state NOT IN ({_listed(JOB_FINAL)})")),
+        Index("jobs_node", "node_id", postgresql_where=text(f"state IN ({_listed(JOB_ON_NODE)})")),
+        Index("jobs_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
+    )
+
+    id: str = Field(sa_column=id_column(primary_key=True))
+    account: str = Field(sa_column=name_column(80))
+    key_id: str = Field(sa_column=id_column())
+    source: str = Field(sa_column=name_column(20, default="api"))
+    type: str = Field(sa_column=name_column(20))
+    state: str = Field(sa_column=name_column(12))
+    settlement: str = Field(sa_column=name_column(12, default="none"))
+    reason: str = Field(sa_column=name_column(40))
+    attempt: int = Field(sa_column=int_column(default=1))
+    failures: int = Field(sa_column=int_column(default=0))
+    version: int = Field(sa_column=int_column(default=1))
+    payload: dict[str, Any] = Field(sa_column=json_column())
+    gpu_models: list[str] = Field(sa_column=names_column())
+    gpus: int = Field(sa_column=small_column(default=1))
+    min_vram_gb: int = Field(sa_column=small_column(default=0))
+    capabilities: int = Field(sa_column=int_column(default=0))
+    region: str = Field(sa_column=name_column(2, default=""))
+    min_reputation: int = Field(sa_column=small_column(default=0))
+    max_price: int | None = Field(sa_column=amount_column(nullable=True))
+    policy: str = Field(sa_column=name_column(40))
+    priority: int = Field(sa_column=small_column(default=0))
+    timeout_s: int = Field(sa_column=int_column())
+    max_retries: int = Field(sa_column=small_column(default=3))
+    queue_ttl_s: int = Field(sa_column=int_column())
+    excluded: list[str] = Field(sa_column=names_column())
+    match_tries: int = Field(sa_column=int_column(default=0))
+    cancel_requested: bool = Field(sa_column=bool_column(default=False))
+    node_id: str | None = Field(sa_column=id_column(nullable=True))
+    offer_id: str | None = Field(sa_column=id_column(nullable=True))
+    price: int | None = Field(sa_column=amount_column(nullable=True))
+    cost: int | None = Field(sa_column=amount_column(nullable=True))
+    error: str | None = Field(sa_column=text_column())
+    created_at: datetime = Field(sa_column=time_column(now=True))
+    expires_at: datetime = Field(sa_column=time_column())
+    assigned_at: datetime | None = Field(sa_column=time_column(nullable=True))
+    started_at: datetime | None = Field(sa_column=time_column(nullable=True))
+    finished_at: datetime | None = Field(sa_column=time_column(nullable=True))
+
+
+class Offer(SQLModel, table=True):
+    """A lease on ``slots`` of one node for one attempt of one job; ``holds_slots`` until the attempt is over."""
+
+    __tablename__: ClassVar[Any] = "offers"
+    __table_args__: ClassVar[Any] = (
+        UniqueConstraint("job_id", "attempt", name="offers_job_attempt"),
+        one_of("state", OfferState, "offers_state"),
+        CheckConstraint("holds_slots OR state <> 'open'", name="offers_open_holds"),
+        CheckConstraint("NOT holds_slots OR state IN ('open', 'accepted')", name="offers_closed_free"),
+        CheckConstraint("slots >= 1 AND price > 0", name="offers_positive"),
+        Index("offers_held", "job_id", unique=True, postgresql_where=text("holds_slots")),
+        Index("offers_node_held", "node_id", postgresql_where=text("holds_slots")),
+    )
+
+    id: str = Field(sa_column=id_column(primary_key=True))
+    job_id: str = Field(sa_column=id_column())
+    node_id: str = Field(sa_column=id_column())
+    attempt: int = Field(sa_column=int_column())
+    state: str = Field(sa_column=name_column(12, default="open"))
+    holds_slots: bool = Field(sa_column=bool_column(default=True))
+    slots: int = Field(sa_column=small_column(default=1))
+    price: int = Field(sa_column=amount_column())
+    reason: str | None = Field(sa_column=text_column())
+    created_at: datetime = Field(sa_column=time_column(now=True))
+    expires_at: datetime = Field(sa_column=time_column())
+    decided_at: datetime | None = Field(sa_column=time_column(nullable=True))
+    started_at: datetime | None = Field(sa_column=time_column(nullable=True))
+
+
+class Result(SQLModel, table=True):
+    """What a node reported for one attempt, first report wins. ``digest``: sha256 of the canonical report."""
+
+    __tablename__: ClassVar[Any] = "results"
+    __table_args__: ClassVar[Any] = (CheckConstraint("ok OR error IS NOT NULL", name="results_error"),)
+
+    offer_id: str = Field(sa_column=id_column(primary_key=True))
+    job_id: str = Field(sa_column=id_column(index=True))
+    node_id: str = Field(sa_column=id_column())
+    attempt: int = Field(sa_column=int_column())
+    ok: bool = Field(sa_column=bool_column(default=True))
+    body: Any = Field(sa_column=json_column(nullable=True, default=None))
+    logs: list[Any] = Field(sa_column=json_column(default="[]"))
+    metrics: dict[str, Any] = Field(sa_column=json_column())
+    error: str | None = Field(sa_column=text_column())
+    digest: str = Field(sa_column=name_column(64))
+    created_at: datetime = Field(sa_column=time_column(now=True))
+
+
+class JobHistory(SQLModel, table=True):
+    """One row a transition, in the order of ``seq``; written in the transaction of the move."""
+
+    __tablename__: ClassVar[Any] = "job_history"
+    __table_args__: ClassVar[Any] = (Index("job_history_job", "job_id", "seq"),)
+
+    seq: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    job_id: str = Field(sa_column=id_column())
+    from_state: str | None = Field(sa_column=name_column(12, nullable=True))
+    to_state: str = Field(sa_column=name_column(12))
+    attempt: int = Field(sa_column=int_column())
+    reason: str = Field(sa_column=name_column(40))
+    actor: str = Field(sa_column=name_column(80))
+    node_id: str | None = Field(sa_column=id_column(nullable=True))
+    at: datetime = Field(sa_column=time_column(now=True))
+
+
+class MatchDecision(SQLModel, table=True):
+    """Why a node was (or was not) chosen for one attempt of a job; the last look counts."""
+
+    __tablename__: ClassVar[Any] = "match_decisions"
+
+    job_id: str = Field(sa_column=id_column(primary_key=True))
+    attempt: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    node_id: str | None = Field(sa_column=id_column(nullable=True))
+    explanation: dict[str, Any] = Field(sa_column=json_column())
+    at: datetime = Field(sa_column=time_column(now=True))

@@ -1,0 +1,1 @@
+"""Alembic: the environment and, under `versions`, the steps that lead to the schema the models describe."""
