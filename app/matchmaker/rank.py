@@ -1,0 +1,55 @@
+"""The top N of the feasible nodes, with ties broken the same way on every replica."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from app.matchmaker.columns import Hashes, Ints, Positions
+
+_SHIFT_30, _SHIFT_27, _SHIFT_31 = np.uint64(30), np.uint64(27), np.uint64(31)
+_MULTIPLY_1, _MULTIPLY_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+
+
+def hash_id(text: str) -> int:
+    """A stable 64-bit hash of an id: BLAKE2b with an 8-byte digest over UTF-8, read as little-endian."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def tie_hashes(job: int, nodes: Hashes) -> Hashes:
+    """hash(job, node) of each node: splitmix64's finaliser (Steele, Lea, Flood 2014) over the xor of both.
+
+    For one job it is a bijection, so two nodes collide only if their ids' hashes do.
+    """
+    z = nodes ^ np.uint64(job)
+    z = (z ^ (z >> _SHIFT_30)) * _MULTIPLY_1
+    z = (z ^ (z >> _SHIFT_27)) * _MULTIPLY_2
+    return z ^ (z >> _SHIFT_31)
+
+
+def shortlist(keys: Sequence[Ints], tie: Callable[[Positions], Hashes], n: int) -> Positions:
+    """Positions, in no order, of the ``n`` least rows by ``keys`` and then ``tie``.
+
+    More than ``n`` come back only if rows beyond the n-th equal it in all keys and in ``tie``. ``tie`` is
+    asked for the rows that still tie after the last key, and only if they matter.
+    """
+    taken: list[Positions] = []
+    pool: Positions | None = None
+    for key in keys:
+        values = key if pool is None else key[pool]
+        if len(values) <= n:
+            break
+        limit = np.partition(values, n - 1)[n - 1]
+        sure, tied = (values < limit).nonzero()[0], (values == limit).nonzero()[0]
+        taken.append(sure if pool is None else pool[sure])
+        pool = tied if pool is None else pool[tied]
+        n -= len(sure)
+    if pool is None:
+        return np.arange(len(keys[0]))
+    if len(pool) > n:
+        hashes = tie(pool)
+        pool = pool[hashes <= np.partition(hashes, n - 1)[n - 1]]
+    taken.append(pool)
+    return np.concatenate(taken)
