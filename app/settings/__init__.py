@@ -1,0 +1,40 @@
+"""One typed tree of settings: defaults < JSON or TOML file < environment < files that ``*_FILE`` names."""
+
+from app.settings.given import SettingsError
+from app.settings.leaves import Row, describe
+from app.settings.loading import load
+from app.settings.tree import (
+    DatabaseSettings,
+    EndpointSettings,
+    JobsSettings,
+    LogSettings,
+    MatchmakerSettings,
+    NodesSettings,
+    RedisSettings,
+    ServerSettings,
+    Settings,
+    SolanaSettings,
+    WebhooksSettings,
+    WeightSettings,
+    WorkerSettings,
+)
+
+__all__ = [
+    "DatabaseSettings",
+    "EndpointSettings",
+    "JobsSettings",
+    "LogSettings",
+    "MatchmakerSettings",
+    "NodesSettings",
+    "RedisSettings",
+    "Row",
+    "ServerSettings",
+    "Settings",
+    "SettingsError",
+    "SolanaSettings",
+    "WebhooksSettings",
+    "WeightSettings",
+    "WorkerSettings",
+    "describe",
+    "load",
+]

@@ -1,0 +1,184 @@
+"""The settings tree: every setting with its type, range, default and meaning.
+
+Only ``load`` checks ranges; a struct built by hand holds what it is given. Secrets are masked in every repr.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, field
+
+from app.settings.masking import mask
+
+_DAY_S = 86_400
+_WEEK_S = 7 * _DAY_S
+_HTTP = ("https", "http")
+
+
+def _range(meaning: str, low: float, high: float) -> Meta:
+    return Meta(ge=low, le=high, description=meaning)
+
+
+def _above_zero(meaning: str, high: float) -> Meta:
+    return Meta(gt=0, le=high, description=meaning)
+
+
+def _means(meaning: str) -> Meta:
+    return Meta(description=meaning)
+
+
+def _secret(meaning: str, *schemes: str) -> Meta:
+    return Meta(description=meaning, extra={"secret": True, "schemes": schemes})
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A branch of the tree; its repr and ``redacted`` never hold a secret."""
+
+    def redacted(self) -> dict[str, Any]:
+        """The values as plain data, with every secret masked; URLs keep scheme and host."""
+        secret = _secret_fields(type(self))
+        return {
+            name: mask(getattr(self, name)) if name in secret else _plain(getattr(self, name))
+            for name in self.__struct_fields__
+        }
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.redacted().items())
+        return f"{type(self).__name__}({shown})"
+
+    def __rich_repr__(self) -> Any:
+        # msgspec's own would hand the secrets to rich's tracebacks.
+        yield from self.redacted().items()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Section):
+        return value.redacted()
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+@cache
+def _secret_fields(section: type[Section]) -> frozenset[str]:
+    info = msgspec.inspect.type_info(section)
+    assert isinstance(info, msgspec.inspect.StructType)
+    return frozenset(
+        each.name
+        for each in info.fields
+        if isinstance(each.type, msgspec.inspect.Metadata) and (each.type.extra or {}).get("secret")
+    )
+
+
+class ServerSettings(Section, frozen=True):
+    host: Annotated[str, Meta(min_length=1, description="Address or name to listen on")] = "127.0.0.1"
+    port: Annotated[int, _range("Port to listen on; 0 takes a free one", 0, 65_535)] = 3002
+    grace_s: Annotated[float, _range("Seconds that open requests get to finish on shutdown", 0, 3600)] = 10.0
+    api_key: Annotated[str, _secret("A key with all scopes, beside those of `hae keys`; empty = none")] = ""
+    max_body_bytes: Annotated[int, _range("Largest request body in bytes", 1024, 2**30)] = 1_048_576
+
+
+class DatabaseSettings(Section, frozen=True):
+    url: Annotated[str, _secret("PostgreSQL; empty = the embedded one", "postgresql", "postgres")] = ""
+    pool_size: Annotated[int, _range("Connections a process keeps", 1, 1000)] = 10
+    pool_timeout_s: Annotated[float, _above_zero("Seconds to wait for a free connection", 600)] = 5.0
+    pgbouncer: Annotated[bool, _means("Whether the URL leads through PgBouncer in transaction mode")] = False
+
+
+class RedisSettings(Section, frozen=True):
+    url: Annotated[str, _secret("Valkey or Redis; empty = the embedded one", "redis", "rediss", "unix")] = ""
+
+
+class WeightSettings(Section, frozen=True):
+    reputation: Annotated[int, _range("Weight of the node's reputation in its score", 0, 1000)] = 40
+    stake: Annotated[int, _range("Weight of the node's stake", 0, 1000)] = 10
+    completion: Annotated[int, _range("Weight of the share of jobs it completed", 0, 1000)] = 25
+    load: Annotated[int, _range("Weight of its free slots", 0, 1000)] = 15
+    response: Annotated[int, _range("Weight of how fast it answers offers", 0, 1000)] = 10
+    price: Annotated[int, _range("Share of the price in the ranking, in percent", 0, 100)] = 30
+
+
+class MatchmakerSettings(Section, frozen=True):
+    algorithm: Annotated[Literal["reputation_weighted", "cheapest"], _means("Policy of jobs that name none")] = (
+        "reputation_weighted"
+    )
+    min_reputation: Annotated[int, _range("The network's floor; jobs may ask for more", 0, 1000)] = 0
+    top_n: Annotated[int, _range("Candidates kept with every match", 1, 100)] = 5
+    weights: Annotated[WeightSettings, _means("The weights together, as a JSON object")] = field(
+        default_factory=WeightSettings
+    )
+    refresh_s: Annotated[float, _above_zero("Seconds between refreshes of the view of the nodes", 60)] = 0.25
+
+
+class JobsSettings(Section, frozen=True):
+    offer_ttl_s: Annotated[float, _above_zero("Seconds a node has to answer an offer", 3600)] = 15.0
+    run_timeout_s: Annotated[int, _range("Seconds a run may take, unless the job says", 1, _WEEK_S)] = 3600
+    queue_ttl_s: Annotated[int, _range("Seconds to wait for a node, unless the job says", 1, _WEEK_S)] = 600
+    max_retries: Annotated[int, _range("Runs after the first that a job may lose", 0, 100)] = 3
+    poison_tries: Annotated[int, _range("Tries before a job that breaks its wave is parked", 1, 100)] = 5
+    idempotency_ttl_s: Annotated[int, _range("Seconds an Idempotency-Key is kept", 60, 30 * _DAY_S)] = _DAY_S
+
+
+class NodesSettings(Section, frozen=True):
+    offline_after_s: Annotated[float, _above_zero("Seconds of silence after which a node is offline", _DAY_S)] = 300.0
+    default_price_hyper: Annotated[str, _means("HYPER per GPU-hour of a node that names no price")] = "0.1"
+    heartbeat_flush_s: Annotated[float, _above_zero("Seconds that heartbeats are gathered per write", 60)] = 0.5
+    heartbeat_interval_s: Annotated[
+        float, _above_zero("Seconds between heartbeats, as told to nodes; less than offline_after_s", _DAY_S)
+    ] = 60.0
+
+
+class WorkerSettings(Section, frozen=True):
+    wave_size: Annotated[int, _range("Signals claimed for one wave at most", 1, 4096)] = 256
+    poll_s: Annotated[float, _above_zero("Seconds between looks for work without a wake-up", 60)] = 0.5
+    sweep_s: Annotated[float, _above_zero("Seconds between sweeps of what has run out", 60)] = 1.0
+
+
+class EndpointSettings(Section, frozen=True):
+    name: Annotated[str, Meta(min_length=1, max_length=80, description="Unique name")]
+    kind: Annotated[Literal["discord", "slack", "custom"], _means("Form of the messages")]
+    url: Annotated[str, Meta(min_length=1), _secret("Where they are sent", *_HTTP)]
+    secret: Annotated[str, _secret("whsec_… that signs them; for custom endpoints")] = ""
+    events: Annotated[list[str], _means("Kinds of events sent; empty = all")] = []
+
+
+class WebhooksSettings(Section, frozen=True):
+    discord: Annotated[str, _secret("Discord webhook URL; empty = none", *_HTTP)] = ""
+    slack: Annotated[str, _secret("Slack webhook URL; empty = none", *_HTTP)] = ""
+    endpoints: Annotated[list[EndpointSettings], _means("Further receivers, see below")] = []
+    allow_networks: Annotated[list[str], _means("Private networks (CIDR) that receivers may be in")] = []
+    timeout_s: Annotated[float, _above_zero("Seconds a receiver has to answer", 120)] = 10.0
+    concurrency: Annotated[int, _range("Deliveries under way at once", 1, 4096)] = 64
+    poll_s: Annotated[float, _above_zero("Seconds between looks for due deliveries", 60)] = 0.5
+
+
+class LogSettings(Section, frozen=True):
+    level: Annotated[
+        Literal["debug", "info", "warning", "error", "critical"],
+        Meta(description="Least level that is logged", extra={"aliases": {"warn": "warning"}}),
+    ] = "info"
+    format: Annotated[Literal["auto", "json", "text"], _means("auto = text on a terminal, else json")] = "auto"
+
+
+class SolanaSettings(Section, frozen=True):
+    rpc_url: Annotated[str, _secret("JSON-RPC of the chain; empty = run without it", *_HTTP)] = ""
+    ws_url: Annotated[str, _secret("WebSocket of the chain", "wss", "ws")] = ""
+    node_registry_program_id: Annotated[str, _means("Program id of the node registry")] = ""
+    job_receipt_program_id: Annotated[str, _means("Program id of the job receipts")] = ""
+    payment_splitter_program_id: Annotated[str, _means("Program id of the payment splitter")] = ""
+
+
+class Settings(Section, frozen=True):
+    """All settings of one process. Fields in ``_s`` are seconds, ``_hyper`` decimal strings of HYPER."""
+
+    server: ServerSettings = field(default_factory=ServerSettings)
+    database: DatabaseSettings = field(default_factory=DatabaseSettings)
+    redis: RedisSettings = field(default_factory=RedisSettings)
+    matchmaker: MatchmakerSettings = field(default_factory=MatchmakerSettings)
+    jobs: JobsSettings = field(default_factory=JobsSettings)
+    nodes: NodesSettings = field(default_factory=NodesSettings)
+    worker: WorkerSettings = field(default_factory=WorkerSettings)
+    webhooks: WebhooksSettings = field(default_factory=WebhooksSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+    solana: SolanaSettings = field(default_factory=SolanaSettings)
