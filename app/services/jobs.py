@@ -1,0 +1,203 @@
+"""Use cases of agents: submit, look, cancel."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from app.core.access import Principal
+from app.core.errors import IdempotencyClash, NotFound
+from app.core.events import EventKind, Reason, SignalKind
+from app.core.ids import new_id
+from app.core.jobs import Job, Move, NewJob
+from app.core.requirements import Requirements
+from app.core.states import JobState
+from app.store import events, idempotency, jobs, results, signals
+from app.store.db import Database, UnitOfWork
+from app.store.events import NewEvent, StoredEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A validated wish for a job. ``payload``: ``{model?, prompt?, input?}`` for the node."""
+
+    principal: Principal
+    type: str
+    payload: dict[str, Any]
+    requirements: Requirements
+    policy: str
+    priority: int
+    timeout_s: int
+    max_retries: int
+    queue_ttl_s: int
+    idempotency_key: str = ""
+    source: str = "api"
+
+    def digest(self) -> str:
+        """sha256 of the request's canonical form: equal requests have equal digests."""
+        asked = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in _IDENTITY}
+        return hashlib.sha256(msgspec.json.encode(asked, order="deterministic")).hexdigest()
+
+
+_IDENTITY = frozenset({"principal", "idempotency_key", "source"})
+
+
+@dataclass(slots=True)
+class Submitted:
+    """``created`` is False when the idempotency key had made the job before."""
+
+    job_id: str
+    created: bool
+
+
+@dataclass(slots=True)
+class JobView:
+    """A job with what an agent may want to see of it."""
+
+    job: Job
+    payload: dict[str, Any]
+    report: dict[str, Any] | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+async def submit(db: Database, submissions: Sequence[Submission]) -> list[Submitted | IdempotencyClash]:
+    """Take jobs in, all in one transaction; an answer each, in order.
+
+    A key used before answers with its job, or with IdempotencyClash when the request was another one.
+    """
+    made = [(new_id("job"), submission) for submission in submissions]
+    async with db.unit() as uow:
+        keyed: dict[tuple[str, str], tuple[str, str, str, str]] = {}
+        for job_id, one in made:
+            if one.idempotency_key:
+                key = (one.principal.account, one.idempotency_key)
+                keyed.setdefault(key, (*key, one.digest(), job_id))
+        taken = await idempotency.claim(uow, list(keyed.values()))
+        answers: list[Submitted | IdempotencyClash] = []
+        fresh: list[NewJob] = []
+        for job_id, one in made:
+            key = (one.principal.account, one.idempotency_key)
+            first = taken.get(key) or (keyed[key][2:] if one.idempotency_key else None)
+            if first is not None and first[1] != job_id:
+                answers.append(_repeated(first, one))
+                continue
+            answers.append(Submitted(job_id, True))
+            fresh.append(_new_job(job_id, one))
+        if fresh:
+            await _take_in(uow, fresh)
+    return answers
+
+
+def _repeated(first: tuple[str, str], one: Submission) -> Submitted | IdempotencyClash:
+    digest, job_id = first
+    if digest == one.digest():
+        return Submitted(job_id, False)
+    return IdempotencyClash(
+        f"the idempotency key was used before for another request (it made {job_id})",
+        field="idempotency_key",
+        next_action="Send the same request again, or use a new key for a new one.",
+    )
+
+
+def _new_job(job_id: str, one: Submission) -> NewJob:
+    return NewJob(
+        job_id, one.principal.account, one.principal.key_id, one.type, one.payload, one.requirements, one.policy,
+        one.priority, one.timeout_s, one.max_retries, one.queue_ttl_s, one.source,
+    )  # fmt: skip
+
+
+async def _take_in(uow: UnitOfWork, fresh: list[NewJob]) -> None:
+    await jobs.insert(uow, fresh)
+    await events.add_history(
+        uow, [Move(job.id, None, JobState.PENDING, 1, Reason.SUBMITTED, job.key_id, None) for job in fresh]
+    )
+    await events.add(
+        uow,
+        [
+            NewEvent(
+                EventKind.JOB_SUBMITTED,
+                {"job_id": job.id, "node_id": None, "type": job.type, "state": "pending", "attempt": 1},
+                job.account,
+                job.id,
+            )
+            for job in fresh
+        ],
+    )
+    await signals.add(uow, [(job.id, SignalKind.SUBMITTED, None) for job in fresh])
+
+
+async def get(db: Database, principal: Principal, job_id: str) -> JobView:
+    """The job, its payload and its result if there is one. Raises NotFound, also for another account's job."""
+    async with db.unit() as uow:
+        found = await jobs.get(uow, job_id, principal.sees)
+        if found is None:
+            raise no_such_job(job_id)
+        job, payload = found
+        report = await results.full(uow, job.offer_id) if job.offer_id else None
+    return JobView(job, payload, report)
+
+
+async def explain(db: Database, principal: Principal, job_id: str) -> dict[str, Any]:
+    """Why the job's node was chosen, or why none was. Raises NotFound; empty before the first match."""
+    async with db.unit() as uow:
+        await _visible(uow, principal, job_id)
+        return await events.decision(uow, job_id) or {}
+
+
+async def history(db: Database, principal: Principal, job_id: str) -> list[dict[str, Any]]:
+    """The job's transitions, oldest first. Raises NotFound."""
+    async with db.unit() as uow:
+        await _visible(uow, principal, job_id)
+        return await events.history(uow, job_id)
+
+
+async def events_after(db: Database, principal: Principal, job_id: str, after: int) -> list[StoredEvent]:
+    """The job's events with a sequence number above ``after``. Raises NotFound."""
+    async with db.unit() as uow:
+        await _visible(uow, principal, job_id)
+        return await events.of_job(uow, job_id, after, 500)
+
+
+async def listing(
+    db: Database,
+    principal: Principal,
+    *,
+    states: Sequence[str],
+    types: Sequence[str],
+    before: str,
+    limit: int,
+) -> list[Job]:
+    """Jobs the caller may see, newest first, with ids below ``before``."""
+    async with db.unit() as uow:
+        return await jobs.page(uow, principal.sees, states=states, types=types, before=before, limit=limit)
+
+
+async def cancel(db: Database, principal: Principal, job_id: str) -> Job:
+    """Ask for the job's end; the job graph ends it. Asking again, or for a job that is over, changes nothing.
+
+    Raises NotFound.
+    """
+    async with db.unit() as uow:
+        job = await _visible(uow, principal, job_id)
+        if await jobs.request_cancel(uow, job_id, job.account):
+            await signals.add(uow, [(job_id, SignalKind.CANCEL_REQUESTED, None)])
+    return job
+
+
+async def _visible(uow: UnitOfWork, principal: Principal, job_id: str) -> Job:
+    found = await jobs.get(uow, job_id, principal.sees)
+    if found is None:
+        raise no_such_job(job_id)
+    return found[0]
+
+
+def no_such_job(job_id: str) -> NotFound:
+    return NotFound(
+        f"there is no job {job_id[:60]} that this key may see",
+        code="job_not_found",
+        next_action="List your jobs with GET /v1/jobs.",
+    )

@@ -1,0 +1,130 @@
+"""API keys: made once, shown once, kept as a hash."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.core.access import Principal, Scope
+from app.core.errors import InvalidInput, NotFound, Unauthorised
+from app.core.ids import new_id
+from app.store import keys
+from app.store.db import Database
+from app.store.tables import ApiKey
+
+PREFIX = "hae_"
+CACHE_S = 5.0
+"""How long a revoked key may still be taken by a process that has just seen it."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """A key as listed: never its secret. ``prefix``: its first characters, to tell keys apart."""
+
+    id: str
+    account: str
+    label: str
+    prefix: str
+    scopes: list[str]
+    created_at: str
+    revoked: bool
+
+
+async def create(db: Database, account: str, scopes: Sequence[str], label: str = "") -> tuple[str, str]:
+    """A new key: ``(id, secret)``. The secret (256 random bits behind ``hae_``) is not kept and cannot be shown again.
+
+    Raises InvalidInput on unknown scopes or a bad account name.
+    """
+    known = [scope.value for scope in Scope]
+    unknown = sorted(set(scopes) - set(known))
+    if unknown or not scopes:
+        named = ", ".join(unknown) or "none given"
+        raise InvalidInput(f"unknown scope: {named}; known are {', '.join(known)}", field="scopes")
+    if not 1 <= len(account) <= 80 or not account.isprintable():
+        raise InvalidInput("account must have 1 to 80 printable characters", field="account")
+    if len(label) > 80 or "\0" in label:
+        raise InvalidInput("label must have at most 80 characters", field="label")
+    secret = PREFIX + secrets.token_urlsafe(32)
+    key = ApiKey.model_construct(
+        id=new_id("key"),
+        account=account,
+        label=label,
+        prefix=secret[:10],
+        digest=digest_of(secret),
+        scopes=sorted(set(scopes)),
+    )
+    async with db.unit() as uow:
+        key.created_at = uow.now
+        await keys.add(uow, key)
+    return key.id, secret
+
+
+async def listing(db: Database) -> list[KeyInfo]:
+    """All keys, oldest first."""
+    async with db.unit() as uow:
+        return [
+            KeyInfo(
+                key.id,
+                key.account,
+                key.label,
+                key.prefix,
+                key.scopes,
+                key.created_at.isoformat(),
+                bool(key.revoked_at),
+            )
+            for key in await keys.listing(uow)
+        ]
+
+
+async def revoke(db: Database, key_id: str) -> None:
+    """End a key; running processes take it for CACHE_S more seconds at most. Raises NotFound."""
+    async with db.unit() as uow:
+        if not await keys.revoke(uow, key_id):
+            raise NotFound(f"there is no live key {key_id[:60]}", code="key_not_found")
+
+
+def digest_of(secret: str) -> str:
+    """sha256 in hex. A plain hash is enough for 256 random bits: there is nothing to guess."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class Authenticator:
+    """Turns a bearer secret into a Principal, remembering answers for CACHE_S.
+
+    ``master_key``: a secret from the settings (the old engine's API_KEY) that holds every scope; empty = none.
+    """
+
+    def __init__(self, db: Database, master_key: str = "") -> None:
+        self.db = db
+        self._master = digest_of(master_key) if master_key else ""
+        self._known: dict[str, tuple[float, Principal]] = {}
+
+    async def principal(self, secret: str) -> Principal:
+        """Raises Unauthorised on an unknown or revoked secret."""
+        digest = digest_of(secret)
+        if self._master and secrets.compare_digest(digest, self._master):
+            return Principal("key_settings", "operator", frozenset(scope.value for scope in Scope))
+        now = time.monotonic()
+        cached = self._known.get(digest)
+        if cached is not None and cached[0] > now:
+            return cached[1]
+        async with self.db.unit() as uow:
+            key = await keys.by_digest(uow, digest)
+        if key is None:
+            self._known.pop(digest, None)
+            raise unknown_key()
+        principal = Principal(key.id, key.account, frozenset(key.scopes))
+        if len(self._known) > 10_000:
+            self._known.clear()
+        self._known[digest] = (now + CACHE_S, principal)
+        return principal
+
+
+def unknown_key() -> Unauthorised:
+    return Unauthorised(
+        "this API key is unknown or revoked",
+        next_action="Send a live key as 'Authorization: Bearer hae_…'; operators make them with: hae keys create",
+    )

@@ -1,0 +1,204 @@
+"""Use cases of operators about nodes: register, heartbeats, drain, standing, and the sweep for silent ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.core.access import Principal
+from app.core.errors import Conflict, NotFound
+from app.core.events import EventKind, Reason, SignalKind
+from app.core.ids import new_id
+from app.core.states import NODE_MOVES, NodeState, check_move
+from app.store import events, heartbeats, nodes, offers, signals
+from app.store.db import Database, UnitOfWork
+from app.store.events import NewEvent
+from app.store.nodes import NewNode, NodeRow
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A validated description of a node. ``price``: base units of HYPER per GPU-hour."""
+
+    wallet: str
+    gpu_model: str
+    gpus: int
+    vram_gb: int
+    capabilities: int
+    region: str
+    price: int
+    capacity: int
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the network knows of a node. ``stake``: base units of HYPER."""
+
+    node_id: str
+    reputation: int
+    stake: int
+    jobs_completed: int
+    jobs_failed: int
+
+
+_EVENT = {
+    NodeState.ONLINE: EventKind.NODE_ONLINE,
+    NodeState.OFFLINE: EventKind.NODE_OFFLINE,
+    NodeState.DRAINING: EventKind.NODE_DRAINING,
+    NodeState.SUSPENDED: EventKind.NODE_SUSPENDED,
+    NodeState.DEREGISTERED: EventKind.NODE_DEREGISTERED,
+}
+
+
+async def register(db: Database, principal: Principal, given: Registration) -> tuple[str, NodeState, bool]:
+    """Register the node of a wallet, or update it: ``(node_id, state, created)``.
+
+    Registering counts as a sign of life. Raises Conflict when another account owns the wallet.
+    """
+    row = NewNode(
+        new_id("node"), principal.account, given.wallet, given.gpu_model, given.gpus, given.vram_gb,
+        given.capabilities, given.region, given.price, given.capacity, given.details,
+    )  # fmt: skip
+    async with db.unit() as uow:
+        kept = await nodes.upsert(uow, row)
+        if kept is None:
+            raise Conflict("this wallet belongs to a node of another account", code="wallet_taken", field="wallet")
+        node_id, state, created = kept
+        if created:
+            await heartbeats.start(uow, node_id)
+            await events.add_node_history(
+                uow, [(node_id, None, NodeState.REGISTERED, Reason.REGISTERED, principal.key_id)]
+            )
+            data = {
+                "node_id": node_id,
+                "gpu_model": given.gpu_model,
+                "gpus": given.gpus,
+                "region": given.region,
+            }
+            await events.add(uow, [NewEvent(EventKind.NODE_REGISTERED, data, principal.account, None, node_id)])
+        if state is NodeState.DEREGISTERED:
+            await _move(
+                uow,
+                node_id,
+                principal.account,
+                state,
+                NodeState.REGISTERED,
+                Reason.REGISTERED,
+                principal.key_id,
+            )
+        await _heard(uow, [(node_id, None)])
+        found = await nodes.get(uow, node_id, None)
+    return node_id, found.node.state if found else state, created
+
+
+async def heard(db: Database, beats: Sequence[tuple[str, int | None]]) -> None:
+    """Record signs of life ``(node_id, gpu_utilization % or None)``; silent nodes come back online."""
+    if not beats:
+        return
+    async with db.unit() as uow:
+        await _heard(uow, beats)
+
+
+async def _heard(uow: UnitOfWork, beats: Sequence[tuple[str, int | None]]) -> None:
+    for node_id, state in sorted(await heartbeats.flush(uow, beats)):
+        await _move(uow, node_id, None, state, NodeState.ONLINE, Reason.HEARTBEAT, node_id)
+
+
+async def sweep_silent(db: Database, offline_after_s: float, limit: int = 500) -> int:
+    """Put nodes that fell silent offline and have their jobs looked at; how many."""
+    async with db.unit() as uow:
+        silent = await heartbeats.silent(uow, offline_after_s, limit)
+        for node_id, account, state in silent:
+            await _move(uow, node_id, account, state, NodeState.OFFLINE, Reason.SILENT, "sweeper")
+        if silent:
+            # The rows are locked and now offline, so no wave can put a job there after this look.
+            stranded = await heartbeats.jobs_on(uow, [node_id for node_id, _, _ in silent])
+            await signals.add(uow, [(job_id, SignalKind.LEASE_LOST, None) for job_id in stranded])
+    return len(silent)
+
+
+async def drain(db: Database, node: NodeRow, actor: str) -> NodeState:
+    """Give the node no more jobs; open offers go elsewhere, running jobs go on. Repeating changes nothing."""
+    async with db.unit() as uow:
+        source = node.node.state
+        if source is NodeState.DRAINING:
+            return source
+        await _move(uow, node.node.id, node.account, source, NodeState.DRAINING, Reason.DRAINED, actor)
+        unanswered = await offers.waiting(uow, [node.node.id])
+        won = await offers.decline(uow, [(offer.id, offer.node_id) for offer in unanswered], "draining")
+        await signals.add(uow, [(answer.job_id, SignalKind.OFFER_DECLINED, None) for answer in won])
+    return NodeState.DRAINING
+
+
+async def resume(db: Database, node: NodeRow, actor: str) -> NodeState:
+    """Take a draining node back into service. Raises Conflict for a suspended or deregistered one."""
+    async with db.unit() as uow:
+        if node.node.state is NodeState.ONLINE:
+            return NodeState.ONLINE
+        await _move(uow, node.node.id, node.account, node.node.state, NodeState.ONLINE, Reason.OPERATOR, actor)
+    return NodeState.ONLINE
+
+
+async def set_standing(db: Database, given: Sequence[Standing]) -> int:
+    """Set the standing of nodes, all or none; how many. Raises NotFound naming an unknown one."""
+    async with db.unit() as uow:
+        known = await nodes.lock(uow, [one.node_id for one in given])
+        missing = next((one.node_id for one in given if one.node_id not in known), None)
+        if missing is not None:
+            raise NotFound(f"there is no node {missing[:60]}; nothing was changed", code="node_not_found")
+        await nodes.set_standing(
+            uow,
+            [(one.node_id, one.reputation, one.stake, one.jobs_completed, one.jobs_failed) for one in given],
+        )
+    return len(given)
+
+
+async def owned(db: Database, principal: Principal, node_id: str) -> NodeRow:
+    """The caller's node. Raises NotFound, also for another account's node."""
+    async with db.unit() as uow:
+        found = await nodes.get(uow, node_id, principal.account)
+    if found is None:
+        raise NotFound(
+            f"there is no node {node_id[:60]} of this account",
+            code="node_not_found",
+            next_action="Register it first: POST /v1/node/register",
+        )
+    return found
+
+
+async def any_node(db: Database, node_id: str) -> NodeRow:
+    """A node of any account. Raises NotFound."""
+    async with db.unit() as uow:
+        found = await nodes.get(uow, node_id, None)
+    if found is None:
+        raise NotFound(f"there is no node {node_id[:60]}", code="node_not_found")
+    return found
+
+
+async def by_wallet(db: Database, principal: Principal, wallet: str) -> NodeRow | None:
+    """The account's node with this wallet, None when there is none."""
+    async with db.unit() as uow:
+        return await nodes.by_wallet(uow, wallet, principal.account)
+
+
+async def _move(
+    uow: UnitOfWork,
+    node_id: str,
+    account: str | None,
+    source: NodeState,
+    target: NodeState,
+    reason: Reason,
+    actor: str,
+) -> bool:
+    """One guarded move with its history and event; False when the node had left ``source`` meanwhile."""
+    check_move(NODE_MOVES, source, target)
+    if await nodes.move(uow, node_id, [source], target) is None:
+        return False
+    await events.add_node_history(uow, [(node_id, source, target, reason, actor)])
+    kind = _EVENT.get(target)
+    if kind is not None:
+        data = {"node_id": node_id, "state": target.value, "reason": str(reason)}
+        await events.add(uow, [NewEvent(kind, data, account, None, node_id)])
+    return True

@@ -1,0 +1,144 @@
+"""Use cases of nodes about offers: fetch, accept, decline, progress, result, failure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from app.core.errors import Conflict, Gone, HaeError, NotFound
+from app.core.events import EventKind, SignalKind
+from app.core.jobs import Offer
+from app.core.states import OfferState
+from app.store import events, jobs, offers, results, signals
+from app.store.db import Database, UnitOfWork
+from app.store.events import NewEvent
+from app.store.offers import OpenOffer
+from app.store.results import NewReport
+
+
+async def waiting(db: Database, node_ids: Sequence[str]) -> dict[str, list[OpenOffer]]:
+    """Open offers by node, oldest first; nodes without any are left out."""
+    async with db.unit() as uow:
+        found = await offers.waiting(uow, node_ids)
+    by_node: dict[str, list[OpenOffer]] = {}
+    for offer in found:
+        by_node.setdefault(offer.node_id, []).append(offer)
+    return by_node
+
+
+async def accept(db: Database, pairs: Sequence[tuple[str, str]]) -> list[HaeError | None]:
+    """Accept offers given as ``(offer_id, node_id)`` in one transaction: None where won or already held, else why not.
+
+    Guarded: of an acceptance and an expiry that race, one wins.
+    """
+    async with db.unit() as uow:
+        won = await offers.accept(uow, pairs)
+        await signals.add(uow, [(answer.job_id, SignalKind.OFFER_ACCEPTED, None) for answer in won])
+        taken = {answer.offer_id for answer in won}
+        return [
+            None if offer_id in taken else await _why_not(uow, offer_id, node_id, OfferState.ACCEPTED)
+            for offer_id, node_id in pairs
+        ]
+
+
+async def decline(db: Database, node_id: str, offer_id: str, reason: str) -> None:
+    """Decline an open offer; the job falls back to the next node. Raises NotFound, Gone or Conflict."""
+    async with db.unit() as uow:
+        won = await offers.decline(uow, [(offer_id, node_id)], reason)
+        await signals.add(uow, [(answer.job_id, SignalKind.OFFER_DECLINED, None) for answer in won])
+        if not won:
+            problem = await _why_not(uow, offer_id, node_id, OfferState.DECLINED)
+            if problem is not None:
+                raise problem
+
+
+async def progress(db: Database, node_id: str, offer_id: str, percent: float, message: str) -> None:
+    """Note progress; the first makes the job running. Raises NotFound, or Conflict when the job was taken away."""
+    async with db.unit() as uow:
+        started = await offers.mark_started(uow, offer_id, node_id)
+        if started is None:
+            raise await _over(uow, offer_id, node_id)
+        offer, first = started
+        found = await jobs.get(uow, offer.job_id, None)
+        if found is None or found[0].cancel_requested:
+            raise _taken_away()
+        if first:
+            await signals.add(uow, [(offer.job_id, SignalKind.PROGRESS, None)])
+        data = {"job_id": offer.job_id, "node_id": node_id, "percent": percent, "message": message}
+        event = NewEvent(EventKind.JOB_PROGRESS, data, found[0].account, offer.job_id, node_id)
+        await events.add(uow, [event])
+
+
+async def report(db: Database, reports: Sequence[NewReport]) -> list[HaeError | None]:
+    """Record results and failures in one transaction: None where taken (or an exact repeat), else why not."""
+    async with db.unit() as uow:
+        taken = await results.insert(uow, reports)
+        kinds = {r.offer_id: SignalKind.RESULT if r.ok else SignalKind.FAILURE for r in reports}
+        await signals.add(uow, [(job_id, kinds[offer_id], None) for offer_id, job_id in taken.items()])
+        return [None if r.offer_id in taken else await _not_taken(uow, r) for r in reports]
+
+
+def new_report(
+    offer_id: str,
+    node_id: str,
+    *,
+    ok: bool,
+    body: Any = None,
+    logs: Sequence[Any] = (),
+    metrics: dict[str, Any] | None = None,
+    error: str | None = None,
+) -> NewReport:
+    """A report with the digest by which an exact repeat is known."""
+    canonical = msgspec.json.encode([ok, body, list(logs), metrics or {}, error], order="deterministic")
+    digest = hashlib.sha256(canonical).hexdigest()
+    return NewReport(offer_id, node_id, ok, digest, body, list(logs), metrics or {}, error)
+
+
+async def _not_taken(uow: UnitOfWork, given: NewReport) -> HaeError | None:
+    before = await results.digest_of(uow, given.offer_id)
+    offer = await offers.get(uow, given.offer_id)
+    if before is not None and offer is not None and offer.node_id == given.node_id:
+        if before == given.digest:
+            return None
+        return Conflict(
+            "this run has been reported already, with another outcome; the first report stands",
+            code="already_reported",
+        )
+    return await _over(uow, given.offer_id, given.node_id)
+
+
+async def _why_not(uow: UnitOfWork, offer_id: str, node_id: str, wanted: OfferState) -> HaeError | None:
+    offer = await offers.get(uow, offer_id)
+    if offer is None or offer.node_id != node_id:
+        return _no_such_offer(offer_id)
+    if offer.state is wanted and (offer.holds_slots or wanted is OfferState.DECLINED):
+        return None
+    if offer.state in (OfferState.OPEN, OfferState.EXPIRED):
+        return Gone("the offer has expired; the job goes to another node", code="offer_expired")
+    if offer.state is OfferState.WITHDRAWN or not offer.holds_slots:
+        return _taken_away()
+    return Conflict(f"the offer is {offer.state} already", code="offer_answered")
+
+
+async def _over(uow: UnitOfWork, offer_id: str, node_id: str) -> HaeError:
+    offer: Offer | None = await offers.get(uow, offer_id)
+    if offer is None or offer.node_id != node_id:
+        return _no_such_offer(offer_id)
+    if offer.state is OfferState.OPEN:
+        return Conflict("the offer was not accepted", code="offer_not_accepted", next_action="Accept it first.")
+    return _taken_away()
+
+
+def _no_such_offer(offer_id: str) -> NotFound:
+    return NotFound(f"there is no offer {offer_id[:60]} for this node", code="offer_not_found")
+
+
+def _taken_away() -> Conflict:
+    return Conflict(
+        "the job is over for this node: it was cancelled, finished or given to another",
+        code="offer_over",
+        next_action="Stop working on it.",
+    )

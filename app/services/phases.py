@@ -1,0 +1,109 @@
+"""What each phase of the job graph does to one visit of a wave: pure changes of plain data, written later in one go."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from app.core.events import Reason
+from app.core.jobs import Visit
+from app.core.lifecycle import counts_as_failure, setback
+from app.core.money import run_cost
+from app.core.states import JobState, OfferState, Settlement
+from app.services.waves import Wave
+
+ENGINE = "engine"
+
+
+def take_on(wave: Wave, visit: Visit) -> None:
+    """Bring a job up to what its node did: accepted → assigned, first progress → running."""
+    job, offer = visit.job, visit.offer
+    if offer is None or offer.state is not OfferState.ACCEPTED:
+        return
+    if job.state is JobState.OFFERED:
+        visit.move(JobState.ASSIGNED, Reason.ACCEPTED, offer.node_id, wave.now)
+        job.assigned_at = offer.decided_at
+        if offer.decided_at is not None:
+            answer_ms = int((offer.decided_at - offer.created_at).total_seconds() * 1000)
+            wave.slot_change(offer.node_id).response_ms = max(1, answer_ms)
+    if job.state is JobState.ASSIGNED and offer.started_at is not None:
+        visit.move(JobState.RUNNING, Reason.STARTED, offer.node_id, wave.now)
+        job.started_at = offer.started_at
+
+
+def release(wave: Wave, visit: Visit, closed: OfferState, *, completed: int = 0, failed: int = 0) -> None:
+    """Give the offer's slots back to its node and count the outcome."""
+    offer = visit.offer
+    if offer is None or not offer.holds_slots or visit.released:
+        return
+    visit.closed = closed
+    visit.released = offer.slots
+    change = wave.slot_change(offer.node_id)
+    change.slots -= offer.slots
+    change.completed += completed
+    change.failed += failed
+
+
+def admit(wave: Wave, visit: Visit) -> JobState:
+    """Take a job that needs a node: whatever took the last one from it is settled first. Returns where it stands.
+
+    FAILED when its retries are used up, else PENDING; a pending job may yet have to be finished (see due_to_finish).
+    """
+    job, offer = visit.job, visit.offer
+    reason = setback(visit, wave.now)
+    if reason is None or offer is None:
+        return job.state
+    take_on(wave, visit)
+    failed = counts_as_failure(reason) and job.state in (JobState.ASSIGNED, JobState.RUNNING)
+    release(wave, visit, _closing(reason), failed=int(failed))
+    if reason is not Reason.NODE_OFFLINE and offer.node_id not in job.excluded:
+        job.excluded.append(offer.node_id)
+    if visit.report is not None and visit.report.error:
+        job.error = visit.report.error
+    if failed:
+        job.failures += 1
+        if job.failures > job.max_retries:
+            job.error = job.error or str(reason)
+            visit.move(JobState.FAILED, Reason.RETRIES_EXHAUSTED, ENGINE, wave.now)
+            return job.state
+        # The time it ran was not time in the queue: it gets its full wait again.
+        job.expires_at = wave.now + timedelta(seconds=job.queue_ttl_s)
+    visit.move(JobState.PENDING, reason, ENGINE, wave.now)
+    job.attempt += 1
+    job.match_tries = 0
+    job.node_id = job.offer_id = job.price = None
+    job.assigned_at = job.started_at = None
+    return job.state
+
+
+def _closing(reason: Reason) -> OfferState:
+    return OfferState.EXPIRED if reason is Reason.OFFER_EXPIRED else OfferState.WITHDRAWN
+
+
+def due_to_finish(wave: Wave, visit: Visit) -> bool:
+    """Whether a pending job ends instead of being matched."""
+    return visit.job.cancel_requested or visit.job.expires_at <= wave.now
+
+
+def finish(wave: Wave, visit: Visit) -> None:
+    """End the job: completed on a good report, else cancelled when asked, else expired in the queue."""
+    job = visit.job
+    take_on(wave, visit)
+    if visit.report is not None and visit.report.ok and job.state in (JobState.ASSIGNED, JobState.RUNNING):
+        node = job.node_id or ENGINE
+        visit.move(JobState.COMPLETED, Reason.RESULT, node, visit.report.created_at)
+        job.error = None
+    elif job.cancel_requested:
+        release(wave, visit, OfferState.WITHDRAWN)
+        visit.move(JobState.CANCELLED, Reason.CANCEL_REQUESTED, job.account, wave.now)
+    else:
+        visit.move(JobState.EXPIRED, Reason.NO_NODE_IN_TIME, ENGINE, wave.now)
+
+
+def settle(wave: Wave, visit: Visit) -> None:
+    """Price a completed run, count it for its node, and await its payment on chain."""
+    job = visit.job
+    if job.state is not JobState.COMPLETED:
+        return
+    release(wave, visit, OfferState.WITHDRAWN, completed=1)
+    job.cost = run_cost(job.price or 0, job.requirements.gpus, job.duration_ms or 0)
+    job.settlement = Settlement.AWAITING

@@ -1,0 +1,179 @@
+"""A wave: the jobs that signals point at, locked, decided on by the job graph, written back in one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from app.core.events import JOB_EVENT, EventKind, SignalKind
+from app.core.jobs import Job, Move, Visit
+from app.core.lifecycle import Phase, phase_of, run_deadline
+from app.core.nodes import NodeRecord
+from app.core.states import JOB_FINAL, JobState, OfferState
+from app.store import events, jobs, nodes, offers, results, signals
+from app.store.db import UnitOfWork
+from app.store.events import NewEvent
+from app.store.nodes import SlotChange
+
+
+@dataclass(slots=True)
+class Wave:
+    """Plain data of one wave. Lists of job ids say which phase takes which job next."""
+
+    now: datetime
+    visits: dict[str, Visit]
+    consumed: list[int]
+    nodes: dict[str, NodeRecord]
+    slots: dict[str, SlotChange] = field(default_factory=dict)
+    to_admit: list[str] = field(default_factory=list)
+    to_match: list[str] = field(default_factory=list)
+    to_offer: list[str] = field(default_factory=list)
+    to_start: list[str] = field(default_factory=list)
+    to_finish: list[str] = field(default_factory=list)
+    unplaced: list[str] = field(default_factory=list)
+    matches: dict[str, Any] = field(default_factory=dict)
+    contended: set[str] = field(default_factory=set)
+    granted: set[str] = field(default_factory=set)
+    tentative: list[tuple[str, int]] = field(default_factory=list)
+    rounds: int = 0
+
+    def slot_change(self, node_id: str) -> SlotChange:
+        change = self.slots.get(node_id)
+        if change is None:
+            change = self.slots[node_id] = SlotChange(node_id)
+        return change
+
+    def free_on(self, node_id: str) -> int:
+        """Free slots of a locked node, what this wave took and gave back included."""
+        change = self.slots.get(node_id)
+        return self.nodes[node_id].free - (change.slots if change else 0)
+
+
+async def open_wave(uow: UnitOfWork, due: Sequence[tuple[int, str, str]]) -> Wave:
+    """Lock what the claimed signals ``(id, job_id, kind)`` point at: jobs, their offers, then the nodes that may be
+    released, each in id order. Jobs that another wave holds keep their signals for later."""
+    kinds: dict[str, set[str]] = {}
+    for _, job_id, kind in due:
+        kinds.setdefault(job_id, set()).add(kind)
+    locked = await jobs.lock(uow, kinds)
+    held = {job.id for job in locked}
+    busy: set[str] = set()
+    if len(held) < len(kinds):
+        busy = await jobs.existing(uow, [job_id for job_id in kinds if job_id not in held])
+    visits = await _visits(uow, locked, kinds)
+    wave = Wave(uow.now, visits, [signal_id for signal_id, job_id, _ in due if job_id not in busy], {})
+    releasing: set[str] = set()
+    for visit in visits.values():
+        phase = phase_of(visit, uow.now)
+        if phase is Phase.ADMIT:
+            wave.to_admit.append(visit.job.id)
+        elif phase is Phase.START:
+            wave.to_start.append(visit.job.id)
+        elif phase is Phase.FINISH:
+            wave.to_finish.append(visit.job.id)
+        if phase is not Phase.REST and visit.offer is not None and visit.offer.holds_slots:
+            releasing.add(visit.offer.node_id)
+    if releasing:
+        wave.nodes = await nodes.lock(uow, list(releasing))
+    return wave
+
+
+async def _visits(uow: UnitOfWork, locked: list[Job], kinds: dict[str, set[str]]) -> dict[str, Visit]:
+    offer_ids = [job.offer_id for job in locked if job.offer_id and not job.final]
+    held = await offers.lock(uow, offer_ids) if offer_ids else {}
+    accepted = [offer.id for offer in held.values() if offer.state is OfferState.ACCEPTED]
+    reported = await results.reports(uow, accepted) if accepted else {}
+    visits = {}
+    for job in locked:
+        offer = held.get(job.offer_id) if job.offer_id else None
+        report = reported.get(offer.id) if offer else None
+        visits[job.id] = Visit(job, offer, report, kinds[job.id])
+    doubtful = [v.offer.node_id for v in visits.values() if v.offer and SignalKind.LEASE_LOST in v.signals]
+    if doubtful:
+        alive = await nodes.online(uow, doubtful)
+        for visit in visits.values():
+            if visit.offer and SignalKind.LEASE_LOST in visit.signals:
+                visit.node_online = visit.offer.node_id in alive
+    return visits
+
+
+async def lock_candidates(uow: UnitOfWork, wave: Wave, node_ids: set[str]) -> None:
+    """Lock more nodes for claims, without ever waiting; those held elsewhere are noted as contended."""
+    missing = sorted(node_ids - wave.nodes.keys())
+    if missing:
+        wave.nodes |= await nodes.lock_free(uow, missing)
+        wave.contended.update(node_id for node_id in missing if node_id not in wave.nodes)
+
+
+async def save_wave(uow: UnitOfWork, wave: Wave) -> None:
+    """Write everything the graph decided: jobs, offers, nodes, history, events, timers, and the consumed signals."""
+    changed = [v for v in wave.visits.values() if v.moves or v.explanation is not None]
+    moved = [v for v in changed if v.moves]
+    await jobs.save(uow, changed)
+    await offers.close(uow, [v for v in moved if v.released])
+    await offers.insert(uow, [v.new_offer for v in moved if v.new_offer])
+    await nodes.apply(uow, sorted(wave.slots.values(), key=lambda change: change.node_id))
+    decided = [(v.job.id, v.job.attempt, v.job.node_id, v.explanation) for v in changed if v.explanation]
+    if decided:
+        await events.add_decisions(uow, decided)
+    if moved:
+        moves = [move for v in moved for move in v.moves]
+        await events.add_history(uow, moves)
+        await events.add(uow, [_event(v.job, move) for v in moved for move in v.moves])
+    await signals.add(uow, _timers(wave, changed), wake=False)
+    finished = [v.job.id for v in moved if v.job.final]
+    await signals.consume(uow, wave.consumed, finished)
+
+
+def _timers(wave: Wave, changed: list[Visit]) -> list[tuple[str, SignalKind, datetime | None]]:
+    timers: list[tuple[str, SignalKind, datetime | None]] = []
+    for visit in changed:
+        job = visit.job
+        if job.final:
+            continue
+        if visit.new_offer is not None:
+            timers.append((job.id, SignalKind.OFFER_EXPIRED, visit.new_offer.expires_at))
+        elif job.state is JobState.PENDING:
+            timers.append((job.id, SignalKind.MATCH_DUE, visit.next_look or wave.now))
+        elif visit.offer is not None and any(move.target is JobState.ASSIGNED for move in visit.moves):
+            timers.append((job.id, SignalKind.DEADLINE, run_deadline(visit, visit.offer)))
+    return timers
+
+
+def _event(job: Job, move: Move) -> NewEvent:
+    kind: EventKind = JOB_EVENT[move.target]
+    data: dict[str, Any] = {
+        "job_id": job.id,
+        "node_id": move.node_id,
+        "type": job.type,
+        "state": move.target.value,
+        "attempt": move.attempt,
+        "reason": move.reason,
+    }
+    if move.target in JOB_FINAL:
+        data |= {"duration_ms": job.duration_ms, "cost": job.cost, "error": job.error}
+    return NewEvent(kind, data, job.account, job.id, move.node_id)
+
+
+def committed_nodes(wave: Wave) -> list[NodeRecord]:
+    """The rows of the nodes this wave changed, as the commit left them: for the view."""
+    rows = []
+    for change in wave.slots.values():
+        row = wave.nodes[change.node_id]
+        response = row.response_ms
+        if change.response_ms:
+            response = (row.response_ms * 4 + change.response_ms) // 5 if row.response_ms else change.response_ms
+        rows.append(
+            replace(
+                row,
+                active_jobs=row.active_jobs + change.slots,
+                jobs_completed=row.jobs_completed + change.completed,
+                jobs_failed=row.jobs_failed + change.failed,
+                reputation=min(1000, row.reputation + change.completed),
+                response_ms=response,
+                version=row.version + 1,
+            )
+        )
+    return rows

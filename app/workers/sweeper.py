@@ -1,0 +1,69 @@
+"""The sweeper: finds what no message tells of, again and again: silent nodes, old idempotency keys."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from app.core.errors import HaeError
+from app.services import nodes
+from app.store import idempotency
+from app.store.db import Database
+
+log = logging.getLogger(__name__)
+
+HOUSEKEEPING_S = 60.0
+
+
+class Sweeper:
+    """Every ``sweep_s``: nodes silent for ``offline_after_s`` go offline, and their jobs go on elsewhere.
+
+    Right after a start, or after the database was away, silence proves nothing: heartbeats could not be recorded. The
+    first sweep then waits for ``offline_after_s``, at most ``grace_s``.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        *,
+        sweep_s: float,
+        offline_after_s: float,
+        idempotency_ttl_s: float,
+        grace_s: float = 30.0,
+    ) -> None:
+        self.db = db
+        self.sweep_s = sweep_s
+        self.offline_after_s = offline_after_s
+        self.idempotency_ttl_s = idempotency_ttl_s
+        self.grace_s = min(grace_s, offline_after_s)
+        self._not_before = 0.0
+        self._housekept = 0.0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Sweep until ``stop``; an absent database is waited out."""
+        self._not_before = time.monotonic() + self.grace_s
+        while not stop.is_set():
+            try:
+                await self.sweep_once()
+            except HaeError as error:
+                log.warning("the sweep is waiting: %s", error.detail)
+                self._not_before = time.monotonic() + self.grace_s
+            try:
+                await asyncio.wait_for(stop.wait(), self.sweep_s)
+            except TimeoutError:
+                continue
+
+    async def sweep_once(self) -> int:
+        """Sweep now; how many nodes went offline."""
+        now = time.monotonic()
+        gone = 0
+        if now >= self._not_before:
+            gone = await nodes.sweep_silent(self.db, self.offline_after_s)
+            if gone:
+                log.info("%d nodes fell silent and are offline", gone)
+        if now - self._housekept > HOUSEKEEPING_S:
+            self._housekept = now
+            async with self.db.unit() as uow:
+                await idempotency.forget(uow, self.idempotency_ttl_s)
+        return gone

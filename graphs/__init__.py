@@ -1,0 +1,1 @@
+"""The state graphs: the only place that knows LangGraph."""

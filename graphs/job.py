@@ -1,0 +1,143 @@
+"""The life of a job as a graph, run once a wave.
+
+A run takes a batch of jobs with pending signals and decides, claims and writes; the runner (graphs/runtime.py) commits
+once. Each node of the graph works on those jobs of the wave that are in its phase. What a job needs is decided from
+its rows (app/core/lifecycle.py), never from the signal that woke it, so that a repeated, late or lost signal does no
+harm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict
+
+from langgraph.graph import START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.runtime import Runtime
+from langgraph.types import Command
+
+from app.core.states import JobState
+from app.matchmaker.matchmaker import Matchmaker
+from app.services import phases, placing
+from app.services.waves import Wave, open_wave, save_wave
+from app.store.db import UnitOfWork
+
+
+class WaveState(TypedDict, total=False):
+    """The graph's state: one channel, plain data."""
+
+    wave: Wave
+
+
+@dataclass(slots=True)
+class JobContext:
+    """What a run needs besides its state.
+
+    ``due``: the claimed signals as ``(id, job_id, kind)``. ``opened`` gets the wave as soon as there is one, so that
+    the runner can undo what a failed run did to the view.
+    """
+
+    uow: UnitOfWork
+    matchmaker: Matchmaker
+    due: list[tuple[int, str, str]]
+    offer_ttl_s: float
+    opened: dict[str, Wave]
+
+
+Runs = Runtime[JobContext]
+AfterReceive = Literal["admit", "start", "finish", "publish"]
+AfterAdmit = Literal["match", "start", "finish", "publish"]
+AfterMatch = Literal["claim", "offer"]
+AfterClaim = Literal["match", "offer"]
+AfterOffer = Literal["start", "finish", "publish"]
+AfterStart = Literal["finish", "publish"]
+
+
+async def receive(state: WaveState, runtime: Runs) -> Command[AfterReceive]:
+    """Lock the wave's rows and sort its jobs into phases."""
+    context = runtime.context
+    wave = context.opened["wave"] = await open_wave(context.uow, context.due)
+    return Command(update={"wave": wave}, goto="admit" if wave.to_admit else _after_placing(wave))
+
+
+async def admit(state: WaveState) -> Command[AfterAdmit]:
+    """Settle what took a node away, then say which jobs want one now and which end instead."""
+    wave = state["wave"]
+    for job_id in wave.to_admit:
+        visit = wave.visits[job_id]
+        if phases.admit(wave, visit) is JobState.PENDING:
+            (wave.to_finish if phases.due_to_finish(wave, visit) else wave.to_match).append(job_id)
+    return Command(goto="match" if wave.to_match else _after_placing(wave))
+
+
+async def match(state: WaveState, runtime: Runs) -> Command[AfterMatch]:
+    """Choose nodes on the in-memory view."""
+    wave = state["wave"]
+    placing.match(wave, runtime.context.matchmaker)
+    return Command(goto="claim" if wave.to_offer else "offer")
+
+
+async def claim(state: WaveState, runtime: Runs) -> Command[AfterClaim]:
+    """Hold the choices against the true rows; refused ones are matched again."""
+    wave = state["wave"]
+    await placing.claim(runtime.context.uow, wave, runtime.context.matchmaker)
+    return Command(goto="match" if wave.to_match else "offer")
+
+
+async def offer(state: WaveState, runtime: Runs) -> Command[AfterOffer]:
+    """Offer the granted jobs to their nodes; explain the unplaced."""
+    wave = state["wave"]
+    placing.offer(wave, runtime.context.matchmaker, runtime.context.offer_ttl_s)
+    return Command(goto=_after_placing(wave))
+
+
+async def start(state: WaveState) -> Command[AfterStart]:
+    """Take note of acceptances and first progress."""
+    wave = state["wave"]
+    for job_id in wave.to_start:
+        visit = wave.visits[job_id]
+        phases.take_on(wave, visit)
+        if visit.report is not None:
+            wave.to_finish.append(job_id)
+    return Command(goto="finish" if wave.to_finish else "publish")
+
+
+async def finish(state: WaveState) -> Command[Literal["settle"]]:
+    """End the jobs that have a result, were cancelled or waited too long."""
+    wave = state["wave"]
+    for job_id in wave.to_finish:
+        phases.finish(wave, wave.visits[job_id])
+    return Command(goto="settle")
+
+
+async def settle(state: WaveState) -> Command[Literal["publish"]]:
+    """Price what was completed."""
+    wave = state["wave"]
+    for job_id in wave.to_finish:
+        phases.settle(wave, wave.visits[job_id])
+    return Command(goto="publish")
+
+
+async def publish(state: WaveState, runtime: Runs) -> None:
+    """Write the wave: moves, history, events, timers, consumed signals."""
+    await save_wave(runtime.context.uow, state["wave"])
+
+
+def _after_placing(wave: Wave) -> Literal["start", "finish", "publish"]:
+    if wave.to_start:
+        return "start"
+    return "finish" if wave.to_finish else "publish"
+
+
+JobGraph = CompiledStateGraph[WaveState, JobContext, WaveState, WaveState]
+
+
+def build() -> JobGraph:
+    """Compile the graph; once a process, compiling costs more than running."""
+    graph: Any = StateGraph(WaveState, context_schema=JobContext)
+    for node in (receive, admit, match, claim, offer, start, finish, settle, publish):
+        graph.add_node(node)
+    graph.add_edge(START, "receive")
+    graph.set_finish_point("publish")
+    compiled: JobGraph = graph.compile(name="job")
+    return compiled

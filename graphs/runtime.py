@@ -1,0 +1,118 @@
+"""Runs the job graph on waves: one transaction a wave, halved when it fails, its poison parked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.core.errors import Unavailable
+from app.services import placing
+from app.services.views import ViewKeeper
+from app.services.waves import Wave, committed_nodes
+from app.store import signals
+from app.store.db import Database
+from graphs.job import JobContext, build
+
+log = logging.getLogger(__name__)
+
+Due = list[tuple[int, str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class WaveLimits:
+    """``wave_size``: signals a wave takes at most. ``poison_tries``: failures before a signal is parked."""
+
+    wave_size: int = 256
+    offer_ttl_s: float = 15.0
+    poison_tries: int = 5
+    poison_retry_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class WaveReport:
+    """``signals`` claimed; ``moves`` made; ``failed``: whether some of it had to be given up for now."""
+
+    signals: int
+    moves: int
+    failed: bool = False
+
+
+class WaveRunner:
+    """Claims due signals and runs the job graph on them. One run at a time: the view is shared."""
+
+    def __init__(self, db: Database, views: ViewKeeper, limits: WaveLimits) -> None:
+        self.db = db
+        self.views = views
+        self.limits = limits
+        self._graph = build()
+
+    async def run_once(self) -> WaveReport:
+        """Run one wave over what is due. Raises Unavailable when Postgres is away; nothing has happened then."""
+        claimed: list[Due] = []
+        try:
+            return await self._attempt(None, claimed)
+        except Unavailable:
+            raise
+        except Exception:
+            due = claimed[0] if claimed else []
+            log.exception("a wave of %d signals failed; running it again in halves", len(due))
+            return await self._halves(due)
+
+    async def _attempt(self, ids: Sequence[int] | None, claimed: list[Due]) -> WaveReport:
+        async with self.views.lock:
+            state: dict[str, Wave] = {}
+            try:
+                async with self.db.unit() as uow:
+                    if ids is None:
+                        due = await signals.claim_due(uow, self.limits.wave_size)
+                    else:
+                        due = await signals.claim_ids(uow, ids)
+                    claimed.append(due)
+                    if not due:
+                        return WaveReport(0, 0)
+                    context = JobContext(uow, self.views.matchmaker, due, self.limits.offer_ttl_s, state)
+                    await self._graph.ainvoke({}, context=context)
+            except BaseException:
+                if "wave" in state:
+                    placing.undo(state["wave"], self.views.matchmaker)
+                raise
+            wave = state["wave"]
+            self.views.matchmaker.view.upsert(committed_nodes(wave))
+        return WaveReport(len(due), sum(len(visit.moves) for visit in wave.visits.values()))
+
+    async def _halves(self, due: Due) -> WaveReport:
+        """Run a failed wave's signals again in halves, until the culprit is alone; park it after its last try."""
+        if len(due) <= 1:
+            return await self._alone(due)
+        middle = len(due) // 2
+        reports = [await self._half(half) for half in (due[:middle], due[middle:])]
+        return WaveReport(
+            sum(report.signals for report in reports), sum(report.moves for report in reports), failed=True
+        )
+
+    async def _half(self, due: Due) -> WaveReport:
+        try:
+            return await self._attempt([signal_id for signal_id, _, _ in due], [])
+        except Unavailable:
+            raise
+        except Exception:
+            if len(due) == 1:
+                log.exception("job %s fails its wave", due[0][1])
+            return await self._halves(due)
+
+    async def _alone(self, due: Due) -> WaveReport:
+        if not due:
+            return WaveReport(0, 0, failed=True)
+        signal_id, job_id, kind = due[0]
+        async with self.db.unit() as uow:
+            parked = await signals.mark_poisoned(
+                uow,
+                [signal_id],
+                f"the job graph failed on signal {kind}",
+                max_tries=self.limits.poison_tries,
+                retry_s=self.limits.poison_retry_s,
+            )
+        if parked:
+            log.error("signal %s of job %s is parked after %d tries", kind, job_id, self.limits.poison_tries)
+        return WaveReport(1, 0, failed=True)

@@ -1,0 +1,74 @@
+"""From domain records to what agents see."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from app.core.jobs import Job
+from app.core.money import format_hyper, parse_price
+from app.core.requirements import (
+    TYPE_CAPABILITIES,
+    JobType,
+    Requirements,
+    normalise_gpu_model,
+    parse_capabilities,
+)
+from tools.schemas import JobAnswer, Wants
+
+
+def requirements_of(wants: Wants, job_type: JobType) -> Requirements:
+    """The requirements an input stands for; the type's own capabilities where it names none. Raises InvalidInput."""
+    price = wants.max_price_per_gpu_hour_hyper
+    named = parse_capabilities(wants.capabilities) if wants.capabilities else int(TYPE_CAPABILITIES[job_type])
+    return Requirements(
+        gpu_models=tuple(sorted({normalise_gpu_model(name) for name in wants.gpu_models})),
+        gpus=wants.gpus,
+        min_vram_gb=wants.min_vram_gb,
+        capabilities=named,
+        region=wants.region,
+        min_reputation=wants.min_reputation,
+        max_price=parse_price(price, "max_price_per_gpu_hour_hyper") if price else None,
+    )
+
+
+def stamp(at: datetime | None) -> str:
+    """RFC 3339 in UTC with milliseconds; empty for None."""
+    return "" if at is None else at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def hyper(amount: int | None) -> str:
+    """Decimal string; empty for None."""
+    return "" if amount is None else format_hyper(amount)
+
+
+def job_answer(job: Job, payload: dict[str, Any] | None = None, report: dict[str, Any] | None = None) -> JobAnswer:
+    """The job; with its payload and result where they were read."""
+    given, told = payload or {}, report or {}
+    return JobAnswer(
+        job_id=job.id,
+        type=job.type,
+        state=job.state.value,
+        reason=job.reason,
+        version=job.version,
+        attempt=job.attempt,
+        final=job.final,
+        cancel_requested=job.cancel_requested,
+        node_id=job.node_id or "",
+        price_per_gpu_hour_hyper=hyper(job.price),
+        cost_hyper=hyper(job.cost),
+        settlement=job.settlement.value,
+        created_at=stamp(job.created_at),
+        expires_at=stamp(job.expires_at),
+        assigned_at=stamp(job.assigned_at),
+        started_at=stamp(job.started_at),
+        finished_at=stamp(job.finished_at),
+        duration_ms=job.duration_ms or 0,
+        error=job.error or "",
+        result=told.get("result"),
+        logs=told.get("logs") or [],
+        metrics=told.get("metrics") or {},
+        model=given.get("model", ""),
+        prompt=given.get("prompt", ""),
+        input=given.get("input", {}),
+    )

@@ -1,0 +1,29 @@
+"""What tools work with, handed in by the composition root."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from app.core.states import JobState
+from app.services.desk import Desk
+from app.services.network import NetworkFigures
+from app.services.views import ViewKeeper
+from app.settings import JobsSettings
+from app.store.db import Database
+
+
+@dataclass(slots=True)
+class ToolContext:
+    """``job_desk``: waits for ``(state, version)`` of jobs. ``defaults``: what a job gets where its agent is silent."""
+
+    db: Database
+    views: ViewKeeper
+    figures: NetworkFigures
+    job_desk: Desk[tuple[JobState, int]]
+    defaults: JobsSettings
+    default_policy: str
+
+
+Runner = Callable[..., Coroutine[Any, Any, Any]]

@@ -1,0 +1,85 @@
+"""Tools about jobs: submit_job, get_job, watch_job, cancel_job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.core.access import Principal
+from app.core.errors import HaeError
+from app.core.states import JOB_FINAL, JobState
+from app.matchmaker.policy import get_policy
+from app.services import jobs
+from app.services.jobs import Submission
+from tools.answers import job_answer, requirements_of
+from tools.context import ToolContext
+from tools.schemas import CancelJob, GetJob, JobAnswer, SubmitAnswer, SubmitJob, WatchJob
+
+CANCEL_WAIT_S = 2.0
+"""How long cancel_job waits for the job graph to end the job, so that the answer shows it."""
+
+
+async def submit_many(
+    context: ToolContext, calls: Sequence[tuple[Principal, SubmitJob]]
+) -> list[SubmitAnswer | HaeError]:
+    """Submit jobs in one transaction; an answer or an error each, in order."""
+    wishes: list[Submission | HaeError] = []
+    for principal, asked in calls:
+        try:
+            wishes.append(_submission(context, principal, asked))
+        except HaeError as error:
+            wishes.append(error)
+    sound = [wish for wish in wishes if isinstance(wish, Submission)]
+    taken = iter(await jobs.submit(context.db, sound) if sound else [])
+    answers: list[SubmitAnswer | HaeError] = []
+    for wish in wishes:
+        outcome = wish if isinstance(wish, HaeError) else next(taken)
+        if isinstance(outcome, HaeError):
+            answers.append(outcome)
+        else:
+            answers.append(SubmitAnswer(job_id=outcome.job_id, state=JobState.PENDING, created=outcome.created))
+    return answers
+
+
+def _submission(context: ToolContext, principal: Principal, asked: SubmitJob) -> Submission:
+    defaults = context.defaults
+    payload = {"model": asked.model, "prompt": asked.prompt, "input": asked.input}
+    return Submission(
+        principal=principal,
+        type=asked.type.value,
+        payload={name: value for name, value in payload.items() if value},
+        requirements=requirements_of(asked, asked.type),
+        policy=get_policy(asked.policy or context.default_policy).name,
+        priority=asked.priority,
+        timeout_s=asked.timeout_s or defaults.run_timeout_s,
+        max_retries=defaults.max_retries if asked.max_retries < 0 else asked.max_retries,
+        queue_ttl_s=asked.queue_ttl_s or defaults.queue_ttl_s,
+        idempotency_key=asked.idempotency_key,
+    )
+
+
+async def get_job(context: ToolContext, principal: Principal, asked: GetJob) -> JobAnswer:
+    view = await jobs.get(context.db, principal, asked.job_id)
+    return job_answer(view.job, view.payload, view.report)
+
+
+async def watch_job(context: ToolContext, principal: Principal, asked: WatchJob) -> JobAnswer:
+    """Wait until the job is over, or newer than ``seen_version``, for ``wait_s`` at most; always answers its state."""
+    view = await jobs.get(context.db, principal, asked.job_id)
+    seen = asked.seen_version or view.job.version
+
+    def ready(now: tuple[JobState, int]) -> bool:
+        state, version = now
+        return state in JOB_FINAL or (asked.until == "change" and version > seen)
+
+    if not ready((view.job.state, view.job.version)) and asked.wait_s > 0:
+        await context.job_desk.wait(asked.job_id, ready, asked.wait_s)
+        view = await jobs.get(context.db, principal, asked.job_id)
+    return job_answer(view.job, view.payload, view.report)
+
+
+async def cancel_job(context: ToolContext, principal: Principal, asked: CancelJob) -> JobAnswer:
+    """Ask for the job's end and wait a moment for it. A job that is over is answered as it is."""
+    await jobs.cancel(context.db, principal, asked.job_id)
+    await context.job_desk.wait(asked.job_id, lambda now: now[0] in JOB_FINAL, CANCEL_WAIT_S)
+    view = await jobs.get(context.db, principal, asked.job_id)
+    return job_answer(view.job, view.payload, view.report)

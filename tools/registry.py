@@ -1,0 +1,178 @@
+"""Every tool, defined once: HTTP, OpenAPI, agent plugins and later faces are made from this table."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from app.core.access import Scope
+from app.core.errors import InvalidInput, NotFound
+from tools import jobs, market, schemas
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """One tool. Exactly one of ``run`` (one call) and ``run_many`` (calls that share a transaction) is set.
+
+    ``description`` is written for a model to read; ``example`` is a valid input. ``waits``: may take long on purpose.
+    """
+
+    name: str
+    description: str
+    input: type[msgspec.Struct]
+    output: type[msgspec.Struct]
+    example: dict[str, Any]
+    run: Callable[..., Awaitable[Any]] | None = None
+    run_many: Callable[..., Awaitable[list[Any]]] | None = None
+    scopes: tuple[Scope, ...] = (Scope.AGENT, Scope.OPERATOR)
+    read_only: bool = True
+    idempotent: bool = True
+    destructive: bool = False
+
+    def parse(self, arguments: Any) -> msgspec.Struct:
+        """The typed input; raises InvalidInput that names the field and shows the example."""
+        if isinstance(arguments, self.input):
+            return arguments
+        try:
+            return msgspec.convert(arguments, self.input)
+        except msgspec.ValidationError as error:
+            message, _, path = str(error).partition(" - at `")
+            field = path.rstrip("`").removeprefix("$").lstrip(".")
+            raise InvalidInput(
+                f"{self.name}: {message}" + (f" ({field})" if field else ""),
+                field=field,
+                next_action=f"A valid call: {msgspec.json.encode(self.example).decode()}",
+            ) from error
+
+
+_JOB = {"job_id": "job_01jd3k5m7p9r1t3v5x7z9b1d3f"}
+_WANTS = {"type": "llm_inference", "gpu_models": ["A100", "RTX 4090"], "min_vram_gb": 24}
+
+TOOLS: dict[str, Tool] = {
+    tool.name: tool
+    for tool in (
+        Tool(
+            "submit_job",
+            "Submit one GPU job to the network. Returns a job_id at once; the job is then matched to a node and run. "
+            "Use watch_job to wait for the result. Send an idempotency_key to make retries safe.",
+            schemas.SubmitJob,
+            schemas.SubmitAnswer,
+            {
+                "type": "llm_inference",
+                "model": "qwen-7b",
+                "prompt": "Explain quantum computing",
+                "min_vram_gb": 16,
+            },
+            run_many=jobs.submit_many,
+            read_only=False,
+            idempotent=False,
+        ),
+        Tool(
+            "match",
+            "Show which node a job with these requirements would get now and why, without claiming it. Returns the "
+            "best candidates with their score terms and counts the other nodes by the first requirement they fail.",
+            schemas.Match,
+            schemas.MatchAnswer,
+            _WANTS,
+            run=market.match,
+        ),
+        Tool(
+            "availability",
+            "Count the nodes that suit these requirements, how many have free GPUs now, and their prices.",
+            schemas.Availability,
+            schemas.AvailabilityAnswer,
+            _WANTS,
+            run=market.availability,
+        ),
+        Tool(
+            "quote",
+            "Estimate what a job with these requirements would cost for duration_s seconds, in HYPER. Not binding.",
+            schemas.Quote,
+            schemas.QuoteAnswer,
+            {**_WANTS, "duration_s": 600},
+            run=market.quote,
+        ),
+        Tool(
+            "get_job",
+            "Read the present state of one of your jobs, with its result once it is completed. Does not wait.",
+            schemas.GetJob,
+            schemas.JobAnswer,
+            _JOB,
+            run=jobs.get_job,
+        ),
+        Tool(
+            "watch_job",
+            "Wait up to wait_s seconds (45 at most) for a job to end, then return its state, with the result if it is "
+            "completed. If final is still false, call again.",
+            schemas.WatchJob,
+            schemas.JobAnswer,
+            {**_JOB, "wait_s": 30},
+            run=jobs.watch_job,
+        ),
+        Tool(
+            "cancel_job",
+            "Cancel one of your jobs by its job_id. A job that is already over stays as it is.",
+            schemas.CancelJob,
+            schemas.JobAnswer,
+            _JOB,
+            run=jobs.cancel_job,
+            read_only=False,
+            destructive=True,
+        ),
+        Tool(
+            "network_metrics",
+            "Read figures of the whole network: nodes, jobs by state, average duration, HYPER paid, GPU utilization.",
+            schemas.NetworkMetrics,
+            schemas.MetricsAnswer,
+            {},
+            run=market.network_metrics,
+        ),
+    )
+}
+
+
+def get_tool(name: str) -> Tool:
+    """Raises NotFound, listing the tools there are."""
+    tool = TOOLS.get(name)
+    if tool is None:
+        raise NotFound(
+            f"there is no tool {name[:60]!r}",
+            code="tool_not_found",
+            next_action=f"Tools: {', '.join(TOOLS)}",
+        )
+    return tool
+
+
+def describe(tool: Tool) -> dict[str, Any]:
+    """The tool as ``GET /v1/tools`` lists it, with JSON Schemas of its input and output."""
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        "input_schema": inlined_schema(tool.input),
+        "output_schema": inlined_schema(tool.output),
+        "example": tool.example,
+        "annotations": {
+            "read_only": tool.read_only,
+            "idempotent": tool.idempotent,
+            "destructive": tool.destructive,
+            "scopes": [scope.value for scope in tool.scopes],
+        },
+    }
+
+
+def inlined_schema(struct: type[msgspec.Struct]) -> dict[str, Any]:
+    """The JSON Schema of a struct with nothing left to look up: models follow no references."""
+    (schema,), components = msgspec.json.schema_components([struct], ref_template="#/{name}")
+
+    def inline(node: Any) -> Any:
+        if isinstance(node, dict):
+            if "$ref" in node:
+                return inline(components[node["$ref"].removeprefix("#/")])
+            return {key: inline(value) for key, value in node.items()}
+        return [inline(item) for item in node] if isinstance(node, list) else node
+
+    result: dict[str, Any] = inline(schema)
+    return result

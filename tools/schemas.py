@@ -1,0 +1,209 @@
+"""What tools take and give. Flat, with defaults that are never null and units in the names: models read these."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from app.core.requirements import MAX_GPUS, MAX_REPUTATION, MAX_VRAM_GB, JobType
+
+RegionName = Literal["", "AF", "AS", "EU", "NA", "OC", "SA"]
+CapabilityName = Literal[
+    "inference",
+    "training",
+    "fine_tuning",
+    "render",
+    "vision",
+    "cpu_compute",
+    "rag_indexing",
+    "generic_compute",
+]
+GpuModel = Annotated[str, Meta(min_length=1, max_length=60, pattern=r"^[^|\x00-\x1f]+$")]
+Hyper = Annotated[str, Meta(max_length=40, description='HYPER as a decimal string, such as "0.25"; empty = no limit')]
+JobId = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9_\-]+$", examples=["job_01jd…"])]
+PolicyName = Annotated[str, Meta(max_length=40)]
+Seconds = Annotated[int, Meta(ge=1, le=604_800)]
+
+
+class Input(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Base of all tool inputs: unknown fields are refused, so that a misspelt one is not ignored."""
+
+
+class Wants(Input, kw_only=True):
+    """What a job asks of a node. The defaults ask for any online node with one free GPU."""
+
+    gpu_models: Annotated[list[GpuModel], Meta(max_length=16, description="Any of these models; empty = any")] = []
+    gpus: Annotated[int, Meta(ge=1, le=MAX_GPUS, description="GPUs of one node")] = 1
+    min_vram_gb: Annotated[int, Meta(ge=0, le=MAX_VRAM_GB, description="GB of memory per GPU")] = 0
+    capabilities: Annotated[
+        list[CapabilityName],
+        Meta(max_length=8, description="All are needed; empty = what the job type needs by itself"),
+    ] = []
+    region: Annotated[RegionName, Meta(description="Continent of the node; empty = any")] = ""
+    min_reputation: Annotated[int, Meta(ge=0, le=MAX_REPUTATION)] = 0
+    max_price_per_gpu_hour_hyper: Hyper = ""
+
+
+class SubmitJob(Wants, kw_only=True):
+    """A job to run."""
+
+    type: JobType
+    model: Annotated[str, Meta(max_length=200, description="Model to run, such as qwen-7b")] = ""
+    prompt: Annotated[str, Meta(max_length=100_000)] = ""
+    input: Annotated[dict[str, Any], Meta(description="Anything else the node's executor needs")] = {}
+    policy: Annotated[PolicyName, Meta(description="How to choose the node; empty = the network's default")] = ""
+    priority: Annotated[int, Meta(ge=0, le=9, description="Higher goes first")] = 0
+    timeout_s: Annotated[int, Meta(ge=0, le=604_800, description="Longest run; 0 = the network's default")] = 0
+    queue_ttl_s: Annotated[int, Meta(ge=0, le=604_800, description="Longest wait for a node; 0 = default")] = 0
+    max_retries: Annotated[int, Meta(ge=-1, le=20, description="Failed runs to make up for; -1 = default")] = -1
+    idempotency_key: Annotated[
+        str,
+        Meta(max_length=200, description="The same key and request make one job, however often it is sent"),
+    ] = ""
+
+
+class Match(Wants, kw_only=True):
+    """A match on trial."""
+
+    type: JobType = JobType.GENERIC_COMPUTE
+    policy: PolicyName = ""
+
+
+class Availability(Wants, kw_only=True):
+    """A look at what is there."""
+
+    type: JobType = JobType.GENERIC_COMPUTE
+
+
+class Quote(Wants, kw_only=True):
+    """A price to ask for."""
+
+    type: JobType = JobType.GENERIC_COMPUTE
+    policy: PolicyName = ""
+    duration_s: Annotated[Seconds, Meta(description="How long the job is expected to run")] = 3600
+
+
+class GetJob(Input, kw_only=True):
+    job_id: JobId
+
+
+class CancelJob(Input, kw_only=True):
+    job_id: JobId
+
+
+class WatchJob(Input, kw_only=True):
+    """``seen_version``: the job's version you know; the answer comes as soon as there is a newer one."""
+
+    job_id: JobId
+    wait_s: Annotated[float, Meta(ge=0, le=45)] = 30.0
+    until: Annotated[
+        Literal["final", "change"], Meta(description="final: wait for the end; change: for anything new")
+    ] = "final"
+    seen_version: Annotated[int, Meta(ge=0, le=2_147_483_647)] = 0
+
+
+class NetworkMetrics(Input, kw_only=True):
+    pass
+
+
+class JobAnswer(msgspec.Struct, kw_only=True):
+    """A job as its agent sees it. Empty strings stand for what is not there yet; times are UTC, RFC 3339."""
+
+    job_id: str
+    type: str
+    state: str
+    reason: str
+    version: int
+    attempt: int
+    final: bool
+    cancel_requested: bool = False
+    node_id: str = ""
+    price_per_gpu_hour_hyper: str = ""
+    cost_hyper: str = ""
+    settlement: str = "none"
+    created_at: str = ""
+    expires_at: str = ""
+    assigned_at: str = ""
+    started_at: str = ""
+    finished_at: str = ""
+    duration_ms: int = 0
+    error: str = ""
+    result: Any = None
+    logs: list[Any] = []
+    metrics: dict[str, Any] = {}
+    model: str = ""
+    prompt: str = ""
+    input: dict[str, Any] = {}
+
+
+class SubmitAnswer(msgspec.Struct, kw_only=True):
+    """``created`` is false when the idempotency key had made this job before."""
+
+    job_id: str
+    state: str
+    created: bool
+    next_action: str = "Call watch_job with this job_id to wait for the result."
+
+
+class CandidateAnswer(msgspec.Struct, kw_only=True):
+    """``total`` decides; it and the terms are millionths of the best possible."""
+
+    node_id: str
+    total: int
+    score: int
+    price_per_gpu_hour_hyper: str
+    terms: dict[str, int]
+
+
+class MatchAnswer(msgspec.Struct, kw_only=True):
+    """``rejects`` counts nodes by the first requirement they fail; with the candidates' ``feasible`` they are all."""
+
+    matched: bool
+    feasible: int
+    rejects: dict[str, int]
+    candidates: list[CandidateAnswer]
+    verdict: str
+    policy: str
+    view_version: int
+    view_age_s: float
+
+
+class AvailabilityAnswer(msgspec.Struct, kw_only=True):
+    """``matching``: online nodes that suit, busy or not; ``available_now``: of those, with enough free slots."""
+
+    nodes_total: int
+    nodes_online: int
+    matching: int
+    available_now: int
+    free_slots: int
+    cheapest_price_per_gpu_hour_hyper: str
+    median_price_per_gpu_hour_hyper: str
+    by_gpu_model: dict[str, int]
+    rejects: dict[str, int]
+
+
+class QuoteAnswer(msgspec.Struct, kw_only=True):
+    """Costs in HYPER for ``duration_s``; empty strings where no node suits."""
+
+    available_now: bool
+    duration_s: int
+    node_id: str
+    price_per_gpu_hour_hyper: str
+    cost_hyper: str
+    cheapest_cost_hyper: str
+    median_cost_hyper: str
+    view_age_s: float
+
+
+class MetricsAnswer(msgspec.Struct, kw_only=True):
+    """``nodes_active``: heard from in the last five minutes. ``gpu_utilization``: slots in use, 0..1."""
+
+    nodes_total: int
+    nodes_active: int
+    gpu_utilization: float
+    jobs_total: int
+    jobs_by_state: dict[str, int]
+    avg_job_duration_ms: int
+    hyper_paid: str
+    nodes_by_region: dict[str, int]
+    at: str
