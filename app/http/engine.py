@@ -1,0 +1,147 @@
+"""What the routes work with: everything one server process holds, put together once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.core.errors import HaeError
+from app.core.states import JobState
+from app.services import nodes, offers
+from app.services.batching import Batcher
+from app.services.desk import Desk
+from app.services.keys import Authenticator
+from app.services.network import NetworkFigures
+from app.services.pulse import Pulse
+from app.services.views import ViewKeeper, matchmaker_from
+from app.settings import Settings
+from app.store import events, jobs
+from app.store.bus import Bus, HintMessage
+from app.store.db import Database
+from app.store.nodes import NodeRow
+from app.store.offers import OpenOffer
+from app.store.results import NewReport
+from graphs.agent import AgentRunner
+from tools.context import ToolContext
+
+
+@dataclass(slots=True)
+class Engine:
+    """One server process. ``stopping`` is set when it shuts down: streams and long-polls then end by themselves."""
+
+    settings: Settings
+    db: Database
+    bus: Bus
+    auth: Authenticator
+    views: ViewKeeper
+    figures: NetworkFigures
+    agents: AgentRunner
+    job_desk: Desk[tuple[JobState, int]]
+    event_desk: Desk[int]
+    offer_desk: Desk[list[OpenOffer]]
+    pulse: Pulse
+    accepts: Batcher[tuple[str, str], None]
+    reports: Batcher[NewReport, None]
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
+
+    async def start(self) -> None:
+        """Start the tasks behind the routes."""
+        self.db.on_commit = self.bus.publish
+        for part in (
+            self.job_desk.run(self.stopping),
+            self.event_desk.run(self.stopping),
+            self.offer_desk.run(self.stopping),
+            self.pulse.run(self.stopping),
+            self.bus.listen(self._heard, self.stopping),
+        ):
+            self._tasks.append(asyncio.create_task(part))
+
+    async def close(self) -> None:
+        """Stop the tasks, write the last heartbeats, close the connections."""
+        self.stopping.set()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.bus.close()
+        await self.db.close()
+
+    async def _heard(self, message: HintMessage) -> None:
+        self.job_desk.wake(message.jobs)
+        self.event_desk.wake(message.jobs)
+        self.offer_desk.wake(message.nodes)
+
+
+def build_engine(settings: Settings) -> Engine:
+    """Put a server process together. Connects to nothing yet. Raises InvalidInput on settings that make no sense."""
+    database = settings.database
+    db = Database(
+        database.url,
+        pool_size=database.pool_size,
+        pool_timeout_s=database.pool_timeout_s,
+        pgbouncer=database.pgbouncer,
+        application="hae serve",
+    )
+    views = ViewKeeper(db, matchmaker_from(settings.matchmaker), settings.matchmaker.refresh_s)
+    figures = NetworkFigures(db)
+
+    async def job_states(ids: list[str]) -> dict[str, tuple[JobState, int]]:
+        async with db.unit() as uow:
+            return await jobs.states_of(uow, ids)
+
+    async def event_seqs(ids: list[str]) -> dict[str, int]:
+        async with db.unit() as uow:
+            return await events.latest(uow, ids)
+
+    async def open_offers(ids: list[str]) -> dict[str, list[OpenOffer]]:
+        return await offers.waiting(db, ids)
+
+    async def accept(pairs: Sequence[tuple[str, str]]) -> Sequence[Exception | None]:
+        answers: list[HaeError | None] = await offers.accept(db, pairs)
+        return answers
+
+    async def report(reports: Sequence[NewReport]) -> Sequence[Exception | None]:
+        answers: list[HaeError | None] = await offers.report(db, reports)
+        return answers
+
+    job_desk = Desk(job_states, settings.worker.poll_s)
+    offer_desk = Desk(open_offers, settings.worker.poll_s)
+    return Engine(
+        settings=settings,
+        db=db,
+        bus=Bus(settings.redis.url),
+        auth=Authenticator(db, settings.server.api_key),
+        views=views,
+        figures=figures,
+        agents=AgentRunner(ToolContext(db, views, figures, job_desk, settings.jobs, settings.matchmaker.algorithm)),
+        job_desk=job_desk,
+        event_desk=Desk(event_seqs, settings.worker.poll_s),
+        offer_desk=offer_desk,
+        pulse=Pulse(
+            db,
+            flush_s=settings.nodes.heartbeat_flush_s,
+            interval_s=min(settings.nodes.offline_after_s / 4, 15.0),
+            waiting=offer_desk.keys,
+        ),
+        accepts=Batcher(accept),
+        reports=Batcher(report),
+    )
+
+
+async def wait_or_stop(engine: Engine, desk: Desk[Any], key: str, ready: Any, timeout_s: float) -> Any:
+    """As desk.wait, and returns None at once when the server stops."""
+    waiting = asyncio.ensure_future(desk.wait(key, ready, timeout_s))
+    stopping = asyncio.ensure_future(engine.stopping.wait())
+    try:
+        await asyncio.wait((waiting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        return waiting.result() if waiting.done() else None
+    finally:
+        waiting.cancel()
+        stopping.cancel()
+
+
+async def owned_node(engine: Engine, principal: Any, node_id: str) -> NodeRow:
+    """The caller's node; raises NotFound. Hearing from its owner is a sign of life of the node."""
+    row = await nodes.owned(engine.db, principal, node_id)
+    engine.pulse.beat(node_id)
+    return row

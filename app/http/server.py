@@ -1,0 +1,92 @@
+"""Composition root of the HTTP side: the Litestar application and its process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from litestar import Litestar
+from litestar.datastructures import State
+from litestar.di import Provide
+
+from app.http.body import MAX_BODY, StrictRequest, TextGuard
+from app.http.engine import Engine, build_engine
+from app.http.openapi import openapi_config
+from app.http.pages.viewers import static_router
+from app.http.problems import exception_handlers
+from app.http.routes.health import health_router
+from app.http.routes.internal import internal_router
+from app.http.routes.jobs import jobs_router
+from app.http.routes.legacy import legacy_routers
+from app.http.routes.market import market_router
+from app.http.routes.nodes import nodes_router
+from app.http.routes.tools import tools_router
+from app.http.run import serve
+from app.http.security import PUBLIC, provide_principal, requires_key
+from app.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def build_app(engine: Engine) -> Litestar:
+    """The application on ``engine``, which starts and closes with it."""
+
+    @asynccontextmanager
+    async def running(app: Litestar) -> AsyncIterator[None]:
+        await engine.start()
+        try:
+            yield
+        finally:
+            await engine.close()
+
+    async def provide_engine() -> Engine:
+        return engine
+
+    return Litestar(
+        route_handlers=[
+            health_router,
+            tools_router,
+            jobs_router,
+            market_router,
+            nodes_router,
+            internal_router,
+            *legacy_routers,
+            static_router(PUBLIC),
+        ],
+        guards=[requires_key],
+        dependencies={"engine": Provide(provide_engine), "principal": Provide(provide_principal)},
+        exception_handlers=exception_handlers(),
+        openapi_config=openapi_config(PUBLIC),
+        request_class=StrictRequest,
+        request_max_body_size=MAX_BODY,
+        middleware=[TextGuard()],
+        lifespan=[running],
+        logging_config=None,
+        state=State({"engine": engine}),
+        signature_types=[Engine],
+    )
+
+
+async def run_server(settings: Settings, stop: asyncio.Event, on_ready: Callable[[int], None] | None = None) -> None:
+    """Serve until ``stop``. Raises OSError when the address cannot be bound."""
+    engine = build_engine(settings)
+
+    async def pass_on() -> None:
+        # The engine's own flag ends streams and long-polls at once, before the server starts to wait for them.
+        await stop.wait()
+        engine.stopping.set()
+
+    watching = asyncio.create_task(pass_on())
+    try:
+        await serve(
+            build_app(engine),
+            settings.server.host,
+            settings.server.port,
+            stop=stop,
+            grace_s=settings.server.grace_s,
+            on_ready=on_ready,
+        )
+    finally:
+        watching.cancel()

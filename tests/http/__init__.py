@@ -1,0 +1,1 @@
+"""The HTTP surface, driven through the application and over real sockets."""
