@@ -1,0 +1,178 @@
+"""One accepted job: execute it, tell of its progress, deliver its report."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from app.node_worker.client import NodeApi, NodeApiError, RefusedError
+from app.node_worker.config import NodeConfig
+from app.node_worker.executors.base import Executor, Job, Outcome
+from app.node_worker.stats import NodeStats
+from app.node_worker.wire import Offer
+
+# An executor that ignores being cancelled is left behind after this long.
+_STOP_S = 5.0
+_DROP_S = 1.0
+_ERROR_MAX = 2000
+_MESSAGE_MAX = 500
+_UNENCODABLE = (TypeError, ValueError, RecursionError, msgspec.MsgspecError)
+
+logger = logging.getLogger(__name__)
+
+
+class JobRun:
+    """One attempt on this node. ``on_executed`` is called once, when the GPUs are free again."""
+
+    def __init__(
+        self,
+        api: NodeApi,
+        node_id: str,
+        offer: Offer,
+        executor: Executor,
+        config: NodeConfig,
+        stats: NodeStats,
+        on_executed: Callable[[], None],
+    ) -> None:
+        self.offer = offer
+        self._api = api
+        self._node_id = node_id
+        self._executor = executor
+        self._config = config
+        self._stats = stats
+        self._on_executed = on_executed
+        self._said = (0, "started")
+        self._ended = asyncio.Event()
+        self._over = False
+        self._cut: str | None = None
+        self._work: asyncio.Task[Outcome] | None = None
+
+    async def run(self) -> None:
+        """Return when the server has the report, refused it, or took the job away."""
+        reporting = asyncio.create_task(self._tell_progress())
+        try:
+            try:
+                outcome = await self._execute()
+            finally:
+                self._on_executed()
+                self._ended.set()
+            # A progress on its way is let through, so that the server never hears of one after the report.
+            await asyncio.wait({reporting})
+        finally:
+            reporting.cancel()
+            await asyncio.wait({reporting})
+        if self._over:
+            self._stats.taken_away += 1
+            logger.info("job %s was cancelled or taken away", self.offer.job_id)
+        else:
+            await self._deliver(outcome)
+
+    def cut(self, why: str) -> None:
+        """Stop the work and report it as failed because of ``why``; no effect once the work has ended."""
+        self._cut = why
+        if self._work is not None:
+            self._work.cancel()
+
+    async def _execute(self) -> Outcome:
+        if self._cut is not None:
+            return Outcome.failure(self._cut)
+        offer = self.offer
+        job = Job(offer.offer_id, offer.job_id, offer.type, offer.input, offer.gpus, offer.timeout_s)
+        self._work = asyncio.create_task(self._executor.run(job, self._say))
+        try:
+            done, _ = await asyncio.wait({self._work}, timeout=offer.timeout_s)
+        except asyncio.CancelledError:
+            self._work.cancel()
+            await asyncio.wait({self._work}, timeout=_DROP_S)
+            raise
+        if not done:
+            self._work.cancel()
+            await asyncio.wait({self._work}, timeout=_STOP_S)
+            return Outcome.failure(f"timed out after {offer.timeout_s:g} s")
+        return self._outcome(self._work)
+
+    def _outcome(self, work: asyncio.Task[Outcome]) -> Outcome:
+        if work.cancelled():
+            return Outcome.failure(self._cut or "the run was cancelled")
+        exc = work.exception()
+        if exc is not None:
+            logger.error("job %s: the executor raised", self.offer.job_id, exc_info=exc)
+            return Outcome.failure(f"{type(exc).__name__}: {exc}")
+        if self._config.behaviour.fails(self.offer.offer_id):
+            return Outcome.failure("failed by the node's configured behaviour")
+        return work.result()
+
+    def _say(self, percent: int, message: str) -> None:
+        self._said = (min(max(percent, 0), 100), message[:_MESSAGE_MAX])
+
+    async def _tell_progress(self) -> None:
+        while True:
+            try:
+                await self._api.progress(self._node_id, self.offer.offer_id, *self._said)
+            except RefusedError as exc:
+                if exc.status in (404, 409, 410):
+                    self._over = True
+                    if self._work is not None:
+                        self._work.cancel()
+                    return
+                logger.warning("job %s: progress refused: %s", self.offer.job_id, exc)
+            except NodeApiError as exc:
+                logger.debug("job %s: progress not delivered: %s", self.offer.job_id, exc)
+            try:
+                await asyncio.wait_for(self._ended.wait(), self._config.progress_interval_s)
+                return
+            except TimeoutError:
+                continue
+
+    async def _deliver(self, outcome: Outcome) -> None:
+        action, body = encode_report(outcome)
+        try:
+            if action == "result":
+                await self._send_result(body)
+            else:
+                await self._api.failure(self._node_id, self.offer.offer_id, body)
+                self._stats.failed += 1
+                logger.info("job %s failed: %s", self.offer.job_id, outcome.error)
+        except NodeApiError as exc:
+            self._stats.undelivered += 1
+            logger.warning("job %s: the server refused the %s: %s", self.offer.job_id, action, exc)
+        except asyncio.CancelledError:
+            self._stats.undelivered += 1
+            logger.error("job %s: its %s could not be delivered", self.offer.job_id, action)
+            raise
+
+    async def _send_result(self, body: bytes) -> None:
+        try:
+            await self._api.result(self._node_id, self.offer.offer_id, body)
+        except RefusedError as exc:
+            if exc.status not in (400, 413, 422):
+                raise
+            # The server takes no result like this one, however often it is sent: say so rather than time out.
+            why = Outcome.failure(f"the server refused the result: {exc.code} {exc.detail}")
+            await self._api.failure(self._node_id, self.offer.offer_id, encode_report(why)[1])
+            self._stats.failed += 1
+            logger.warning("job %s: the server refused the result: %s", self.offer.job_id, exc)
+        else:
+            self._stats.completed += 1
+            logger.info("job %s completed", self.offer.job_id)
+
+
+def encode_report(outcome: Outcome) -> tuple[str, bytes]:
+    """The call that reports ``outcome`` (``result`` or ``failure``) and its body; always something encodable."""
+    report: dict[str, Any] = {"logs": outcome.logs, "metrics": outcome.metrics}
+    if outcome.error is None:
+        try:
+            return "result", msgspec.json.encode({"result": outcome.result, **report})
+        except _UNENCODABLE as exc:
+            return encode_report(Outcome.failure(f"the executor's result is no JSON: {exc}"))
+    # A refused failure keeps the job waiting for its time-out: no NUL, no half surrogate, no void.
+    text = outcome.error.replace("\0", "?").encode(errors="replace").decode()
+    error = text[:_ERROR_MAX] or "failed without saying why"
+    try:
+        return "failure", msgspec.json.encode({"error": error, **report})
+    except _UNENCODABLE:
+        return "failure", msgspec.json.encode({"error": error})
