@@ -1,0 +1,5 @@
+"""`python -m app` is `hae`."""
+
+from app.cli.main import main
+
+main()

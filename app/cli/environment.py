@@ -1,0 +1,100 @@
+"""What every command stands on: settings, servers (embedded where none are named), logging, a stop on signals."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import msgspec
+import typer
+import uvloop
+
+from app import embedded
+from app.settings import Settings, load
+from app.store import migrate
+from app.telemetry import disable_tracing, setup_logging
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", envvar="HAE_CONFIG", help="JSON or TOML file with settings", show_default=False),
+]
+Answer = TypeVar("Answer")
+
+
+class CommandError(Exception):
+    """The command cannot be carried out as asked; the message says what to do."""
+
+
+@contextmanager
+def environment(
+    config: Path | None, component: str, *, migrated: bool = True, quiet: bool = False
+) -> Iterator[Settings]:
+    """Settings with the URLs of running servers in them.
+
+    Servers that the settings do not name are started (or shared) from the embedded ones, migrated at once: they
+    belong to this program. A named database must be at this code's migrations, unless ``migrated`` is False.
+    """
+    settings = load(config)
+    setup_logging(msgspec.structs.replace(settings.log, level="warning") if quiet else settings.log, component)
+    disable_tracing()
+    if settings.database.url and settings.redis.url:
+        if migrated:
+            check_migrated(settings.database.url)
+        yield settings
+        return
+    with embedded.start(embedded.default_data_dir()) as servers:
+        own = not settings.database.url
+        settings = with_servers(settings, servers.database_url, servers.redis_url)
+        if own:
+            migrate.upgrade(settings.database.url)
+        elif migrated:
+            check_migrated(settings.database.url)
+        yield settings
+
+
+def with_servers(settings: Settings, database_url: str, redis_url: str) -> Settings:
+    """The settings with these URLs where they name none."""
+    replace = msgspec.structs.replace
+    return replace(
+        settings,
+        database=replace(settings.database, url=settings.database.url or database_url),
+        redis=replace(settings.redis, url=settings.redis.url or redis_url),
+    )
+
+
+def check_migrated(database_url: str) -> None:
+    """Raises CommandError unless the database is exactly at the migrations this code knows."""
+    status = migrate.status(database_url)
+    if status.up_to_date:
+        return
+    if not status.known:
+        raise CommandError(
+            f"the database is at migration {status.current}, which this version does not know: "
+            "it is newer than the code; upgrade hae"
+        )
+    raise CommandError(
+        f"the database is at migration {status.current or 'none'}, this version needs {status.head}: run hae migrate up"
+    )
+
+
+def run(main: Callable[[asyncio.Event], Awaitable[Answer]]) -> Answer:
+    """Run ``main(stop)`` on uvloop; SIGTERM and SIGINT set ``stop``, a second one ends the process at once."""
+
+    async def guarded() -> Answer:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def told(number: signal.Signals) -> None:
+            stop.set()
+            for each in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(each)
+
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(each, told, each)
+        return await main(stop)
+
+    return uvloop.run(guarded())
