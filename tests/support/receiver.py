@@ -26,8 +26,8 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``raw``: sent instead of head and body, then the connection is closed. ``wait_for``: send nothing
-    it is set. ``endless``: repeat the body (or ``raw``) until the client goes, pausing ``drip_s`` between.
+    """``raw``: sent instead of head and body, then the connection is closed. ``wait_for``: stay
+    silent until it is set. ``endless``: repeat the body (or ``raw``) until the client goes, pausing ``drip_s`` between.
     """
 
     status: int = 200
@@ -80,10 +80,11 @@ class Receiver:
         return f"{scheme}://{host}:{self.port}{path}"
 
     async def until(self, count: int) -> None:
-        """Return when ``count`` requests have come; the caller's timeout bounds it."""
-        while len(self.received) < count:
-            self.arrived.clear()
-            await self.arrived.wait()
+        """Return when ``count`` requests have come; a test that waits in vain fails."""
+        async with asyncio.timeout(30):
+            while len(self.received) < count:
+                self.arrived.clear()
+                await self.arrived.wait()
 
     async def idle(self) -> None:
         """Return when no answer is under way any more."""

@@ -1,0 +1,225 @@
+"""From the outbox to the receivers: fan out, claim, send, record. Several may run at once.
+
+At least once: an event leaves the outbox in the transaction that writes its deliveries, a delivery is
+claimed under a lease, and what was sent but not recorded when the process died is sent again under the same
+webhook-id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Protocol
+
+from app.core.deliveries import Delivery, DeliveryOutcome, DeliveryState
+from app.core.retry import backoff_s
+from app.webhooks.endpoints import Endpoint
+from app.webhooks.outcome import Outcome, Verdict
+from app.webhooks.schedule import next_delay_s
+from app.webhooks.sender import Sender
+
+logger = logging.getLogger(__name__)
+
+LEASE_SLACK_S = 45.0
+"""How much longer than a try a claim lasts: what is claimed is sent at once, and recorded when the try ends.
+"""
+FAN_OUT_LIMIT = 500
+
+
+class Subscriber(Protocol):
+    """What fanning out needs to know of an endpoint."""
+
+    @property
+    def name(self) -> str: ...
+
+    def wants(self, kind: str) -> bool: ...
+
+
+class DeliveryStore(Protocol):
+    """Where deliveries are kept. Each method is one transaction."""
+
+    async def fan_out(self, endpoints: Sequence[Subscriber], limit: int) -> int:
+        """Turn up to ``limit`` outbox rows into a delivery for each endpoint that wants the event; returns
+        the rows taken.
+
+        Outbox rows that nobody wants are taken, too. Two dispatchers never take the same row.
+        """
+        ...
+
+    async def claim(self, limit: int, lease_s: float, endpoints: Sequence[str]) -> list[Delivery]:
+        """Up to ``limit`` due deliveries of ``endpoints``, oldest due first, each counted as a try.
+
+        They are due again after ``lease_s`` unless settled; nobody else gets them before.
+        """
+        ...
+
+    async def settle(self, outcomes: Sequence[DeliveryOutcome]) -> None:
+        """Record what became of claimed deliveries; those unknown or already delivered stay as they are."""
+        ...
+
+
+class Dispatcher:
+    """``endpoints``: all there are, names unique. ``poll_s``: seconds between looks when nobody wakes it.
+
+    ``grace_s``: how long sends in flight may take to end once stopped. ``delivered`` counts this process's
+    successes.
+    """
+
+    def __init__(
+        self,
+        store: DeliveryStore,
+        sender: Sender,
+        endpoints: Sequence[Endpoint],
+        *,
+        poll_s: float = 1.0,
+        grace_s: float = 5.0,
+    ) -> None:
+        self._store = store
+        self._sender = sender
+        self._endpoints = {endpoint.name: endpoint for endpoint in endpoints}
+        self._poll_s = poll_s
+        self._grace_s = grace_s
+        self._woken = asyncio.Event()
+        self._next_poll = 0.0
+        self._next_turn = math.inf
+        self._outbox_waits = True
+        self._maybe_due: set[str] = set()
+        self._sending: dict[asyncio.Task[Outcome], Delivery] = {}
+        self._unsettled: list[DeliveryOutcome] = []
+        self.delivered = 0
+
+    def wake(self) -> None:
+        """Say that events were committed. To be called in the loop's thread."""
+        self._woken.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until ``stop`` is set, then end what is in flight. The store's failures are waited out."""
+        try:
+            await self._work(stop)
+        finally:
+            await self._finish()
+
+    async def _work(self, stop: asyncio.Event) -> None:
+        failures = 0
+        while not stop.is_set():
+            try:
+                await self._round()
+                failures = 0
+            except Exception:
+                failures += 1
+                logger.exception("webhook deliveries cannot be read or recorded; trying again")
+                await _first_of(stop, timeout=backoff_s(failures, base_s=self._poll_s, cap_s=30.0))
+            else:
+                await self._rest(stop)
+
+    async def _round(self) -> None:
+        self._collect()
+        await self._settle()
+        now = time.monotonic()
+        if self._woken.is_set() or now >= self._next_poll:
+            self._woken.clear()
+            self._next_poll = now + self._poll_s
+            self._outbox_waits = True
+            self._maybe_due = set(self._endpoints)
+        if self._outbox_waits:
+            moved = await self._store.fan_out(list(self._endpoints.values()), FAN_OUT_LIMIT)
+            self._outbox_waits = moved >= FAN_OUT_LIMIT
+            if moved:
+                self._maybe_due = set(self._endpoints)
+        await self._claim()
+
+    async def _claim(self) -> None:
+        """Fill what is free, endpoints with the fewest sends in flight first: slow ones starve nobody."""
+        self._next_turn = math.inf
+        lease_s = self._sender.limits.total_s + LEASE_SLACK_S
+        busy = Counter(delivery.endpoint for delivery in self._sending.values())
+        for name in sorted(self._maybe_due, key=lambda name: (busy[name], name)):
+            endpoint = self._endpoints[name]
+            room = self._sender.limits.concurrency - len(self._sending)
+            free = min(self._sender.capacity(endpoint) - busy[name], room)
+            pause = self._sender.wait_s(endpoint)
+            if pause > 0:
+                self._next_turn = min(self._next_turn, time.monotonic() + pause)
+            if free <= 0 or pause > 0:
+                continue
+            claimed = await self._store.claim(free, lease_s, [name])
+            for delivery in claimed:
+                task = asyncio.create_task(self._sender.send(endpoint, delivery.event))
+                self._sending[task] = delivery
+            if len(claimed) < free:
+                self._maybe_due.discard(name)
+
+    async def _rest(self, stop: asyncio.Event) -> None:
+        """Until something ends, a wake-up, the next poll, or the turn of an endpoint that paces itself."""
+        if self._outbox_waits:
+            return
+        until = min(self._next_poll, self._next_turn) - time.monotonic()
+        await _first_of(stop, self._woken, *self._sending, timeout=max(0.0, until))
+
+    async def _finish(self) -> None:
+        if self._sending:
+            _, late = await asyncio.wait(self._sending, timeout=self._grace_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        self._collect()
+        try:
+            await self._settle()
+        except Exception:
+            logger.exception("webhook deliveries were not recorded; their leases will bring them back")
+
+    def _collect(self) -> None:
+        for task in [task for task in self._sending if task.done()]:
+            delivery = self._sending.pop(task)
+            self._unsettled.append(self._outcome(delivery, _result(task, delivery)))
+
+    def _outcome(self, delivery: Delivery, outcome: Outcome | None) -> DeliveryOutcome:
+        if outcome is None:
+            return DeliveryOutcome(delivery.id, DeliveryState.PENDING, 0.0, "stopped while sending")
+        if outcome.verdict is Verdict.DELIVERED:
+            self.delivered += 1
+            return DeliveryOutcome(delivery.id, DeliveryState.DELIVERED, status_code=outcome.status_code)
+        reason = outcome.reason
+        if outcome.verdict is Verdict.RETRY:
+            delay = next_delay_s(delivery.tries, outcome.retry_after_s)
+            if delay is not None:
+                return DeliveryOutcome(delivery.id, DeliveryState.PENDING, delay, reason, outcome.status_code)
+            reason = f"{reason}; gave up after {delivery.tries} tries"
+        if outcome.verdict is Verdict.DISABLED and delivery.endpoint in self._endpoints:
+            del self._endpoints[delivery.endpoint]
+            self._maybe_due.discard(delivery.endpoint)
+            logger.warning("webhook %s is sent nothing more until the next start: %s", delivery.endpoint, reason)
+        return DeliveryOutcome(delivery.id, DeliveryState.DEAD, None, reason, outcome.status_code)
+
+    async def _settle(self) -> None:
+        if self._unsettled:
+            await self._store.settle(self._unsettled)
+            self._unsettled = []
+
+
+def _result(task: asyncio.Task[Outcome], delivery: Delivery) -> Outcome | None:
+    """The send's outcome, None when it was cancelled."""
+    if task.cancelled():
+        return None
+    error = task.exception()
+    if error is None:
+        return task.result()
+    # The exception's text could quote the URL; its type and the event are enough to find the fault.
+    name = type(error).__name__
+    logger.error("webhook %s: event %s: %s in the sender", delivery.endpoint, delivery.event.id, name)
+    return Outcome(Verdict.RETRY, f"internal error ({name})")
+
+
+async def _first_of(*things: asyncio.Event | asyncio.Task[Outcome], timeout: float) -> None:
+    """Return when the first event is set or the first task done, or after ``timeout`` seconds."""
+    waits = [asyncio.ensure_future(thing.wait()) for thing in things if isinstance(thing, asyncio.Event)]
+    tasks = [thing for thing in things if isinstance(thing, asyncio.Task)]
+    try:
+        await asyncio.wait([*waits, *tasks], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
