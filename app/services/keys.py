@@ -13,7 +13,7 @@ from app.core.errors import InvalidInput, NotFound, Unauthorised
 from app.core.ids import new_id
 from app.store import keys
 from app.store.db import Database
-from app.store.tables import ApiKey
+from app.store.keys import KeyRow
 
 PREFIX = "hae_"
 CACHE_S = 5.0
@@ -48,16 +48,17 @@ async def create(db: Database, account: str, scopes: Sequence[str], label: str =
     if len(label) > 80 or "\0" in label:
         raise InvalidInput("label must have at most 80 characters", field="label")
     secret = PREFIX + secrets.token_urlsafe(32)
-    key = ApiKey.model_construct(
-        id=new_id("key"),
-        account=account,
-        label=label,
-        prefix=secret[:10],
-        digest=digest_of(secret),
-        scopes=sorted(set(scopes)),
-    )
     async with db.unit() as uow:
-        key.created_at = uow.now
+        key = KeyRow(
+            id=new_id("key"),
+            account=account,
+            label=label,
+            prefix=secret[:10],
+            digest=digest_of(secret),
+            scopes=sorted(set(scopes)),
+            created_at=uow.now,
+            revoked_at=None,
+        )
         await keys.add(uow, key)
     return key.id, secret
 

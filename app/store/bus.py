@@ -70,7 +70,12 @@ class Bus:
             for _, entries in answer or ():
                 for entry_id, fields in entries:
                     last = entry_id
-                    await heard(self._decoder.decode(fields[b"h"]))
+                    try:
+                        message = self._decoder.decode(fields[b"h"])
+                    except (KeyError, msgspec.DecodeError):
+                        # From another version of the engine: a lost hint, no more.
+                        continue
+                    await heard(message)
 
     async def ping(self) -> bool:
         try:

@@ -1,24 +1,22 @@
-"""Connections and the unit of work: one transaction, its session, its raw connection, its clock, its hints."""
+"""Connections and the unit of work: one transaction, its connection, its clock, its hints.
+
+SQLModel describes the tables (app/store/tables) and Alembic migrates them; statements go to asyncpg directly, because
+half of a small transaction's cost was SQLAlchemy's (docs/adr/002).
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 import asyncpg
 import msgspec
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.core.errors import Unavailable
-from app.store.rows import to_json
-
-Connection = asyncpg.Connection[asyncpg.Record] if hasattr(asyncpg.Connection, "__class_getitem__") else Any
 
 
 @dataclass(slots=True)
@@ -36,19 +34,18 @@ class Hints:
 
 @dataclass(slots=True)
 class UnitOfWork:
-    """One transaction. ``sql`` is the asyncpg connection under ``session``, for set-based statements.
+    """One transaction on ``sql``. JSONB goes in as JSON text and comes out decoded.
 
     ``now`` is the transaction's start by the database clock: the only clock that state depends on.
     """
 
-    session: AsyncSession
     sql: asyncpg.Connection[Any]
     now: datetime
     hints: Hints = field(default_factory=Hints)
 
 
 class Database:
-    """A pool of connections to one PostgreSQL.
+    """A pool of at most ``pool_size`` connections to one PostgreSQL, opened when needed.
 
     ``url``: ``postgresql://…`` as libpq understands it (also ``?host=/socket/dir``, ``sslmode``). ``on_commit`` is
     awaited with the hints of every transaction that left some. With ``pgbouncer`` set, no statement is cached.
@@ -64,9 +61,22 @@ class Database:
         application: str = "hae",
     ) -> None:
         self.url = url
-        self._engine = _engine(url, pool_size, pool_timeout_s, pgbouncer, application)
-        self._sessions = async_sessionmaker(self._engine, class_=AsyncSession, expire_on_commit=False)
         self.on_commit: Callable[[Hints], Awaitable[None]] | None = None
+        self._pool_timeout_s = pool_timeout_s
+        self._options: dict[str, Any] = {
+            "dsn": url,
+            "min_size": 0,
+            "max_size": pool_size,
+            "timeout": 10.0,
+            "max_inactive_connection_lifetime": 60.0,
+            "statement_cache_size": 0 if pgbouncer else 512,
+            "server_settings": {"application_name": application},
+            "init": _decode_json,
+            # A unit of work leaves nothing behind in its session, so there is nothing to reset.
+            "reset": _nothing,
+        }
+        self._pool: asyncpg.Pool[Any] | None = None
+        self._opening = asyncio.Lock()
 
     @asynccontextmanager
     async def unit(self) -> AsyncIterator[UnitOfWork]:
@@ -75,33 +85,37 @@ class Database:
         Raises Unavailable when PostgreSQL is away, full or too busy to give a connection.
         """
         try:
-            async with self._sessions() as session, session.begin():
-                connection = await session.connection()
-                # Through SQLAlchemy, so that its adapter opens the transaction on this very connection.
-                now = (await connection.exec_driver_sql("SELECT now()")).scalar_one()
-                raw = await connection.get_raw_connection()
-                uow = UnitOfWork(session, cast("asyncpg.Connection[Any]", raw.driver_connection), now)
+            pool = self._pool or await self._open()
+            async with pool.acquire(timeout=self._pool_timeout_s) as connection, connection.transaction():
+                uow = UnitOfWork(connection, await connection.fetchval("SELECT now()"))
                 yield uow
-            hints = uow.hints
-        except (OSError, PoolTimeout, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
-            raise _away(error) from error
-        except DBAPIError as error:
-            if error.connection_invalidated or isinstance(_driver_error(error), _AWAY):
-                raise _away(error) from error
-            raise
         except _AWAY as error:
-            raise _away(error) from error
-        if hints and self.on_commit is not None:
-            await self.on_commit(hints)
+            if isinstance(error, ValueError):
+                # asyncpg's refusal of a value (it is an InterfaceError, too): trying again would never help.
+                raise
+            raise _away() from error
+        if uow.hints and self.on_commit is not None:
+            await self.on_commit(uow.hints)
+
+    async def _open(self) -> asyncpg.Pool[Any]:
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await asyncpg.create_pool(**self._options)
+            return self._pool
 
     async def close(self) -> None:
-        await self._engine.dispose()
+        """Close every connection; those still at work are cut after a moment."""
+        if self._pool is None:
+            return
+        try:
+            await asyncio.wait_for(self._pool.close(), 5.0)
+        except TimeoutError:
+            self._pool.terminate()
 
 
 _AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    asyncpg.TooManyConnectionsError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
@@ -109,16 +123,12 @@ _AWAY = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     OSError,
+    TimeoutError,
 )
+"""Nothing is wrong with the request: the server is away, full, or lost a race it broke up itself."""
 
 
-def _driver_error(error: DBAPIError) -> BaseException | None:
-    """The asyncpg error under SQLAlchemy's wrapping."""
-    cause: BaseException | None = error.orig
-    return cause.__cause__ if cause is not None and cause.__cause__ is not None else cause
-
-
-def _away(error: BaseException) -> Unavailable:
+def _away() -> Unavailable:
     return Unavailable(
         "the database cannot take this request right now",
         code="database_unavailable",
@@ -127,23 +137,16 @@ def _away(error: BaseException) -> Unavailable:
     )
 
 
-def _engine(url: str, pool_size: int, timeout_s: float, pgbouncer: bool, application: str) -> AsyncEngine:
-    options: dict[str, Any] = {"server_settings": {"application_name": application}, "timeout": 10.0}
-    if pgbouncer:
-        options["statement_cache_size"] = 0
-    else:
-        options["statement_cache_size"] = 256
-
-    async def connect() -> Any:
-        return await asyncpg.connect(url, **options)
-
-    return create_async_engine(
-        "postgresql+asyncpg://",
-        async_creator=connect,
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=timeout_s,
-        pool_use_lifo=True,
-        json_serializer=to_json,
-        json_deserializer=msgspec.json.decode,
+async def _decode_json(connection: asyncpg.Connection[Any]) -> None:
+    # The binary form, which COPY needs: a version byte, then the text.
+    await connection.set_type_codec(
+        "jsonb",
+        encoder=lambda text: b"\x01" + text.encode(),
+        decoder=lambda raw: msgspec.json.decode(raw[1:]),
+        schema="pg_catalog",
+        format="binary",
     )
+
+
+async def _nothing(connection: asyncpg.Connection[Any]) -> None:
+    return None

@@ -11,6 +11,7 @@ from app.core.events import NOTIFIED, EventKind
 from app.core.ids import new_id
 from app.core.jobs import Move
 from app.core.states import NodeState
+from app.store.copying import copy_rows
 from app.store.db import UnitOfWork
 from app.store.rows import to_json
 
@@ -44,35 +45,40 @@ async def add(uow: UnitOfWork, events: Sequence[NewEvent]) -> None:
     if not events:
         return
     ids = [new_id("evt") for _ in events]
-    await uow.sql.execute(
-        """INSERT INTO events (id, kind, account, job_id, node_id, data)
-        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[])""",
-        ids,
-        [event.kind.value for event in events],
-        [event.account for event in events],
-        [event.job_id for event in events],
-        [event.node_id for event in events],
-        [to_json(event.data) for event in events],
+    await copy_rows(
+        uow,
+        "events",
+        ("id", "kind", "account", "job_id", "node_id", "data"),
+        [
+            (event_id, event.kind.value, event.account, event.job_id, event.node_id, to_json(event.data))
+            for event_id, event in zip(ids, events, strict=True)
+        ],
     )
-    told = [event_id for event_id, event in zip(ids, events, strict=True) if event.kind in NOTIFIED]
+    told = [(event_id,) for event_id, event in zip(ids, events, strict=True) if event.kind in NOTIFIED]
     if told:
-        await uow.sql.execute("INSERT INTO outbox (event_id) SELECT unnest($1::text[])", told)
+        await copy_rows(uow, "outbox", ("event_id",), told)
         uow.hints.outbox = True
     uow.hints.jobs.update(event.job_id for event in events if event.job_id)
 
 
 async def add_history(uow: UnitOfWork, moves: Sequence[Move]) -> None:
     """Insert one history row a transition, in the given order."""
-    await uow.sql.execute(
-        """INSERT INTO job_history (job_id, from_state, to_state, attempt, reason, actor, node_id)
-        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::text[], $6::text[], $7::text[])""",
-        [move.job_id for move in moves],
-        [move.source.value if move.source else None for move in moves],
-        [move.target.value for move in moves],
-        [move.attempt for move in moves],
-        [move.reason for move in moves],
-        [move.actor for move in moves],
-        [move.node_id for move in moves],
+    await copy_rows(
+        uow,
+        "job_history",
+        ("job_id", "from_state", "to_state", "attempt", "reason", "actor", "node_id"),
+        [
+            (
+                move.job_id,
+                move.source.value if move.source else None,
+                move.target.value,
+                move.attempt,
+                str(move.reason),
+                move.actor,
+                move.node_id,
+            )
+            for move in moves
+        ],
     )
 
 

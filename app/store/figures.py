@@ -46,7 +46,7 @@ async def network(uow: UnitOfWork, active_window_s: float = 300.0) -> Figures:
     jobs = await uow.sql.fetch("SELECT state, count(*) FROM jobs GROUP BY state")
     done = await uow.sql.fetchrow(
         """SELECT coalesce(avg(extract(epoch FROM finished_at - assigned_at) * 1000), 0)::bigint,
-            coalesce(sum(cost), 0)::bigint FROM jobs WHERE state = 'completed'"""
+            least(coalesce(sum(cost), 0), 9223372036854775807)::bigint FROM jobs WHERE state = 'completed'"""
     )
     regions = await uow.sql.fetch(
         """SELECT CASE WHEN region = '' THEN 'unknown' ELSE region END, count(*) FROM nodes

@@ -15,16 +15,20 @@ async def flush(uow: UnitOfWork, beats: Sequence[tuple[str, int | None]]) -> lis
     Unknown ids are ignored.
     """
     ordered = sorted(dict(beats).items())
+    # Nodes before heartbeats, each in id order, as registering does: other orders deadlock.
+    rows = await uow.sql.fetch(
+        """SELECT id, state FROM nodes WHERE id = ANY($1::text[]) AND state IN ('registered', 'offline')
+        ORDER BY id FOR NO KEY UPDATE""",
+        [node_id for node_id, _ in ordered],
+    )
     await uow.sql.execute(
-        """UPDATE node_heartbeats h SET last_seen_at = clock_timestamp(),
+        """WITH held AS (SELECT node_id FROM node_heartbeats WHERE node_id = ANY($1::text[])
+            ORDER BY node_id FOR NO KEY UPDATE)
+        UPDATE node_heartbeats h SET last_seen_at = clock_timestamp(),
             gpu_utilization = coalesce(u.load, h.gpu_utilization)
-        FROM unnest($1::text[], $2::int[]) AS u(id, load) WHERE h.node_id = u.id""",
+        FROM unnest($1::text[], $2::int[]) AS u(id, load), held WHERE h.node_id = u.id AND held.node_id = u.id""",
         [node_id for node_id, _ in ordered],
         [load for _, load in ordered],
-    )
-    rows = await uow.sql.fetch(
-        "SELECT id, state FROM nodes WHERE id = ANY($1::text[]) AND state IN ('registered', 'offline')",
-        [node_id for node_id, _ in ordered],
     )
     return [(row[0], NodeState(row[1])) for row in rows]
 

@@ -9,45 +9,31 @@ from typing import Any
 from app.core.errors import Conflict
 from app.core.jobs import Job, NewJob, Visit
 from app.core.states import JobState
+from app.store.copying import copy_rows
 from app.store.db import UnitOfWork
 from app.store.rows import JOB_COLUMNS, job_from, to_json
 
 
 async def insert(uow: UnitOfWork, jobs: Sequence[NewJob]) -> None:
     """Insert jobs in state pending. Ids must be new."""
-    asked = [job.requirements for job in jobs]
-    await uow.sql.execute(
-        """INSERT INTO jobs (id, account, key_id, source, type, state, reason, payload, gpu_models, gpus, min_vram_gb,
-            capabilities, region, min_reputation, max_price, policy, priority, timeout_s, max_retries, queue_ttl_s,
-            expires_at)
-        SELECT id, account, key_id, source, type, 'pending', 'submitted', payload,
-            coalesce(string_to_array(nullif(gpu_models, ''), '|'), '{}'), gpus, min_vram_gb, capabilities, region,
-            min_reputation, max_price, policy, priority, timeout_s, max_retries, queue_ttl_s, expires_at
-        FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[],
-                $8::int2[], $9::int2[], $10::int[], $11::text[], $12::int2[], $13::int8[], $14::text[], $15::int2[],
-                $16::int[], $17::int2[], $18::int[], $19::timestamptz[])
-            AS new(id, account, key_id, source, type, payload, gpu_models, gpus, min_vram_gb, capabilities, region,
-                min_reputation, max_price, policy, priority, timeout_s, max_retries, queue_ttl_s, expires_at)""",
-        [job.id for job in jobs],
-        [job.account for job in jobs],
-        [job.key_id for job in jobs],
-        [job.source for job in jobs],
-        [job.type for job in jobs],
-        [to_json(job.payload) for job in jobs],
-        ["|".join(want.gpu_models) for want in asked],
-        [want.gpus for want in asked],
-        [want.min_vram_gb for want in asked],
-        [want.capabilities for want in asked],
-        [want.region for want in asked],
-        [want.min_reputation for want in asked],
-        [want.max_price for want in asked],
-        [job.policy for job in jobs],
-        [job.priority for job in jobs],
-        [job.timeout_s for job in jobs],
-        [job.max_retries for job in jobs],
-        [job.queue_ttl_s for job in jobs],
-        [uow.now + timedelta(seconds=job.queue_ttl_s) for job in jobs],
-    )
+    await copy_rows(uow, "jobs", _NEW_COLUMNS, [_new_row(uow, job) for job in jobs])
+
+
+_NEW_COLUMNS = (
+    "id", "account", "key_id", "source", "type", "state", "reason", "payload", "gpu_models", "gpus", "min_vram_gb",
+    "capabilities", "region", "min_reputation", "max_price", "policy", "priority", "timeout_s", "max_retries",
+    "queue_ttl_s", "expires_at",
+)  # fmt: skip
+
+
+def _new_row(uow: UnitOfWork, job: NewJob) -> tuple[Any, ...]:
+    asked = job.requirements
+    return (
+        job.id, job.account, job.key_id, job.source, job.type, "pending", "submitted", to_json(job.payload),
+        asked.gpu_models, asked.gpus, asked.min_vram_gb, asked.capabilities, asked.region, asked.min_reputation,
+        asked.max_price, job.policy, job.priority, job.timeout_s, job.max_retries, job.queue_ttl_s,
+        uow.now + timedelta(seconds=job.queue_ttl_s),
+    )  # fmt: skip
 
 
 async def lock(uow: UnitOfWork, ids: Iterable[str]) -> list[Job]:
@@ -125,14 +111,9 @@ async def request_cancel(uow: UnitOfWork, job_id: str, account: str) -> bool:
     return found is not None
 
 
-async def poison(uow: UnitOfWork, job_id: str, error: str) -> Job | None:
-    """The job of a parked signal, with the error kept on it; None when it is over already."""
-    row = await uow.sql.fetchrow(
-        f"UPDATE jobs SET error = $2 WHERE id = $1 AND finished_at IS NULL RETURNING {JOB_COLUMNS}",
-        job_id,
-        error[:2000],
-    )
-    return None if row is None else job_from(row)
+async def poison(uow: UnitOfWork, job_id: str, error: str) -> None:
+    """Keep the error of a parked signal on its job, unless that is over."""
+    await uow.sql.execute("UPDATE jobs SET error = $2 WHERE id = $1 AND finished_at IS NULL", job_id, error[:2000])
 
 
 async def get(uow: UnitOfWork, job_id: str, account: str | None) -> tuple[Job, dict[str, Any]] | None:

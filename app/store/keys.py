@@ -2,34 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from sqlmodel import col, select
+from dataclasses import dataclass
+from datetime import datetime
 
 from app.store.db import UnitOfWork
-from app.store.tables import ApiKey
+
+_COLUMNS = "id, account, label, prefix, digest, scopes, created_at, revoked_at"
 
 
-async def add(uow: UnitOfWork, key: ApiKey) -> None:
-    uow.session.add(key)
-    await uow.session.flush()
+@dataclass(slots=True)
+class KeyRow:
+    """A key's row. ``digest``: sha256 of the secret in hex; ``prefix``: the secret's first characters."""
+
+    id: str
+    account: str
+    label: str
+    prefix: str
+    digest: str
+    scopes: list[str]
+    created_at: datetime
+    revoked_at: datetime | None
 
 
-async def by_digest(uow: UnitOfWork, digest: str) -> ApiKey | None:
+async def add(uow: UnitOfWork, key: KeyRow) -> None:
+    await uow.sql.execute(
+        """INSERT INTO api_keys (id, account, label, prefix, digest, scopes) VALUES ($1, $2, $3, $4, $5, $6)""",
+        key.id,
+        key.account,
+        key.label,
+        key.prefix,
+        key.digest,
+        key.scopes,
+    )
+
+
+async def by_digest(uow: UnitOfWork, digest: str) -> KeyRow | None:
     """The live key with this sha256."""
-    found = await uow.session.exec(select(ApiKey).where(ApiKey.digest == digest, col(ApiKey.revoked_at).is_(None)))
-    return found.first()
+    row = await uow.sql.fetchrow(
+        f"SELECT {_COLUMNS} FROM api_keys WHERE digest = $1 AND revoked_at IS NULL", digest
+    )
+    return None if row is None else KeyRow(*row)
 
 
-async def listing(uow: UnitOfWork) -> Sequence[ApiKey]:
-    return (await uow.session.exec(select(ApiKey).order_by(col(ApiKey.id)))).all()
+async def listing(uow: UnitOfWork) -> list[KeyRow]:
+    """All keys, oldest first."""
+    return [KeyRow(*row) for row in await uow.sql.fetch(f"SELECT {_COLUMNS} FROM api_keys ORDER BY id")]
 
 
 async def revoke(uow: UnitOfWork, key_id: str) -> bool:
     """Whether a live key with this id was there to revoke."""
-    key = await uow.session.get(ApiKey, key_id)
-    if key is None or key.revoked_at is not None:
-        return False
-    key.revoked_at = uow.now
-    await uow.session.flush()
-    return True
+    found = await uow.sql.fetchval(
+        "UPDATE api_keys SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL RETURNING id", key_id
+    )
+    return found is not None

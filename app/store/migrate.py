@@ -1,9 +1,8 @@
-"""Alembic, driven from code: bring a database up, tell where it stands, check that models and migrations agree."""
+"""Alembic, driven from code: bring a database up, check that models and migrations agree."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import asyncpg
@@ -11,26 +10,12 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 
 import app.store.tables  # noqa: F401  (fills SQLModel.metadata)
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """``current``: the revision the database is at, None before the first. ``head``: the newest this code knows."""
-
-    current: str | None
-    head: str
-    known: bool
-
-    @property
-    def up_to_date(self) -> bool:
-        return self.current == self.head
 
 
 def config() -> Config:
@@ -44,15 +29,6 @@ def config() -> Config:
 def upgrade(database_url: str) -> None:
     """Apply every migration that is missing. Safe to run from several processes at once: one waits for the other."""
     asyncio.run(_with_connection(database_url, _upgrade))
-
-
-def status(database_url: str) -> Status:
-    return asyncio.run(status_async(database_url))
-
-
-async def status_async(database_url: str) -> Status:
-    result: Status = await _with_connection(database_url, _status)
-    return result
 
 
 def check(database_url: str) -> list[str]:
@@ -90,14 +66,6 @@ def _upgrade(connection: Connection) -> None:
     settings = config()
     settings.attributes["connection"] = connection
     command.upgrade(settings, "head")
-
-
-def _status(connection: Connection) -> Status:
-    scripts = ScriptDirectory.from_config(config())
-    head = scripts.get_current_head() or ""
-    current = MigrationContext.configure(connection).get_current_revision()
-    known = current is None or current in {script.revision for script in scripts.walk_revisions()}
-    return Status(current, head, known)
 
 
 def _differences(connection: Connection) -> list[str]:

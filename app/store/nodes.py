@@ -139,12 +139,10 @@ async def set_standing(uow: UnitOfWork, rows: Sequence[tuple[str, int, int, int,
     )
 
 
-async def online(uow: UnitOfWork, ids: Sequence[str]) -> set[str]:
-    """Which of these nodes may go on with what they have: online or draining."""
-    rows = await uow.sql.fetch(
-        "SELECT id FROM nodes WHERE id = ANY($1::text[]) AND state IN ('online', 'draining')", ids
-    )
-    return {row[0] for row in rows}
+async def states_of(uow: UnitOfWork, ids: Sequence[str]) -> dict[str, NodeState]:
+    """The state of each of these nodes that exists."""
+    rows = await uow.sql.fetch("SELECT id, state FROM nodes WHERE id = ANY($1::text[])", ids)
+    return {row[0]: NodeState(row[1]) for row in rows}
 
 
 async def horizon(uow: UnitOfWork) -> int:

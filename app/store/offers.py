@@ -9,6 +9,7 @@ from typing import Any
 
 from app.core.jobs import Offer, Visit
 from app.core.states import OfferState
+from app.store.copying import copy_rows
 from app.store.db import UnitOfWork
 from app.store.rows import OFFER_COLUMNS, offer_from
 
@@ -54,18 +55,11 @@ async def insert(uow: UnitOfWork, offers: Sequence[Offer]) -> None:
     """Insert open offers; their slots are claimed by the same transaction."""
     if not offers:
         return
-    await uow.sql.execute(
-        """INSERT INTO offers (id, job_id, node_id, attempt, state, holds_slots, slots, price, expires_at)
-        SELECT id, job_id, node_id, attempt, 'open', true, slots, price, expires_at
-        FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::int2[], $6::int8[], $7::timestamptz[])
-            AS new(id, job_id, node_id, attempt, slots, price, expires_at)""",
-        [offer.id for offer in offers],
-        [offer.job_id for offer in offers],
-        [offer.node_id for offer in offers],
-        [offer.attempt for offer in offers],
-        [offer.slots for offer in offers],
-        [offer.price for offer in offers],
-        [offer.expires_at for offer in offers],
+    await copy_rows(
+        uow,
+        "offers",
+        ("id", "job_id", "node_id", "attempt", "slots", "price", "expires_at"),
+        [(o.id, o.job_id, o.node_id, o.attempt, o.slots, o.price, o.expires_at) for o in offers],
     )
     uow.hints.nodes.update(offer.node_id for offer in offers)
 

@@ -25,8 +25,19 @@ class NewReport:
     error: str | None = None
 
 
-async def insert(uow: UnitOfWork, reports: Sequence[NewReport]) -> dict[str, str]:
-    """Record reports on offers that are accepted and still hold their slots; ``{offer_id: job_id}`` of those taken.
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A report that was recorded."""
+
+    offer_id: str
+    job_id: str
+    node_id: str
+    ok: bool
+    digest: str
+
+
+async def insert(uow: UnitOfWork, reports: Sequence[NewReport]) -> list[Taken]:
+    """Record reports on offers that are accepted and still hold their slots; those taken.
 
     Left out: offers not accepted by that node, attempts that are over, and second reports.
     """
@@ -39,7 +50,7 @@ async def insert(uow: UnitOfWork, reports: Sequence[NewReport]) -> dict[str, str
         INSERT INTO results (offer_id, job_id, node_id, attempt, ok, body, logs, metrics, error, digest)
         SELECT new.offer_id, held.job_id, new.node_id, held.attempt, ok, body, logs, metrics, error, digest
         FROM new JOIN held ON held.id = new.offer_id
-        ON CONFLICT DO NOTHING RETURNING offer_id, job_id""",
+        ON CONFLICT DO NOTHING RETURNING offer_id, job_id, node_id, ok, digest""",
         [report.offer_id for report in reports],
         [report.node_id for report in reports],
         [report.ok for report in reports],
@@ -49,7 +60,7 @@ async def insert(uow: UnitOfWork, reports: Sequence[NewReport]) -> dict[str, str
         [report.error for report in reports],
         [report.digest for report in reports],
     )
-    return {row[0]: row[1] for row in rows}
+    return [Taken(*row) for row in rows]
 
 
 async def reports(uow: UnitOfWork, offer_ids: Sequence[str]) -> dict[str, Report]:

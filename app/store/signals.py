@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from app.core.events import SignalKind
+from app.store.copying import copy_rows
 from app.store.db import UnitOfWork
 
 
@@ -16,23 +17,18 @@ async def add(
     rows = list(signals)
     if not rows:
         return
-    await uow.sql.execute(
-        """INSERT INTO signals (job_id, kind, due_at)
-        SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[])""",
-        [job_id for job_id, _, _ in rows],
-        [kind.value for _, kind, _ in rows],
-        [due or uow.now for _, _, due in rows],
-    )
+    due = [(job_id, kind.value, at or uow.now) for job_id, kind, at in rows]
+    await copy_rows(uow, "signals", ("job_id", "kind", "due_at"), due)
     if wake:
         uow.hints.work = True
 
 
 async def claim_due(uow: UnitOfWork, limit: int) -> list[tuple[int, str, str]]:
     """Up to ``limit`` due signals as ``(id, job_id, kind)``, locked until the transaction ends; others skip them."""
-    # clock_timestamp(): a signal added by a transaction that began after ours is due by its own now().
+    # By now(), as all of the wave's decisions: a timer claimed a moment early would find nothing due, and be consumed.
     rows = await uow.sql.fetch(
         """SELECT id, job_id, kind FROM signals
-        WHERE parked_at IS NULL AND due_at <= clock_timestamp()
+        WHERE parked_at IS NULL AND due_at <= now()
         ORDER BY due_at, id LIMIT $1 FOR UPDATE SKIP LOCKED""",
         limit,
     )
@@ -58,6 +54,17 @@ async def consume(uow: UnitOfWork, ids: Sequence[int], finished_jobs: Sequence[s
             """DELETE FROM signals WHERE id IN
             (SELECT id FROM signals WHERE job_id = ANY($1::text[]) FOR UPDATE SKIP LOCKED)""",
             finished_jobs,
+        )
+
+
+async def drop_timers(uow: UnitOfWork, job_ids: Sequence[str]) -> None:
+    """Delete the timers of these jobs: a caller that sets a new one needs no other."""
+    if job_ids:
+        await uow.sql.execute(
+            """DELETE FROM signals WHERE id IN
+            (SELECT id FROM signals WHERE job_id = ANY($1::text[]) AND parked_at IS NULL
+                AND kind IN ('match_due', 'offer_expired', 'deadline') FOR UPDATE SKIP LOCKED)""",
+            job_ids,
         )
 
 

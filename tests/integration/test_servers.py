@@ -6,12 +6,12 @@ import asyncpg
 import pytest
 import redis
 
-from app.store import migrate
+from app.store import revision
 from tests.support.databases import Databases
 
 
 async def test_a_database_is_a_migrated_clone_that_nobody_else_sees(database_url: str, databases: Databases) -> None:
-    assert (await migrate.status_async(database_url)).up_to_date
+    assert (await revision.status_async(database_url)).up_to_date
     connection = await asyncpg.connect(database_url)
     await connection.execute("CREATE TABLE only_here (id int)")
     names = await connection.fetch("SELECT datname FROM pg_database WHERE datname LIKE 'hae_test_%'")

@@ -49,11 +49,10 @@ class Event(SQLModel, table=True):
     __tablename__: ClassVar[Any] = "events"
     __table_args__: ClassVar[Any] = (
         Index("events_job", "job_id", "seq", postgresql_where=text("job_id IS NOT NULL")),
-        Index("events_id", "id", unique=True),
     )
 
-    seq: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
-    id: str = Field(sa_column=id_column())
+    id: str = Field(sa_column=id_column(primary_key=True))
+    seq: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), nullable=False))
     kind: str = Field(sa_column=name_column(40))
     account: str | None = Field(sa_column=name_column(80, nullable=True))
     job_id: str | None = Field(sa_column=id_column(nullable=True))

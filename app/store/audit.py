@@ -1,0 +1,121 @@
+"""Read-only questions over the whole history: for audits, which judge what happened from what was written down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.core.events import Reason
+from app.store.db import UnitOfWork
+
+FALLBACK = (Reason.OFFER_DECLINED, Reason.OFFER_EXPIRED, Reason.NODE_OFFLINE)
+"""Why a job left a node that did not run it to an end: it declined, was late, or went away."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """A job's end as stored. ``assigned_ms``: from submission to the first assignment in its history, None without."""
+
+    id: str
+    state: str
+    assigned_ms: float | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class OfferRow:
+    """An offer and how long it held its node's slots: from ``created_at`` until ``released_at``, None = still.
+
+    ``accepted``: whether the node took it. ``ended``: why the job left this attempt, a reason code, None = it did not.
+    ``completed``: whether the job was completed in this attempt.
+    """
+
+    job_id: str
+    wallet: str
+    attempt: int
+    slots: int
+    accepted: bool
+    holds_slots: bool
+    created_at: datetime
+    released_at: datetime | None
+    ended: str | None
+    completed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """A node's slot counters beside the slots that its live offers hold."""
+
+    id: str
+    wallet: str
+    capacity: int
+    active_jobs: int
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """``fallbacks``: jobs sent on because a node declined, was late or went away, so far. ``undelivered``: webhook
+    messages still to be sent."""
+
+    fallbacks: int
+    undelivered: int
+
+
+async def jobs_of(uow: UnitOfWork, account: str) -> list[JobRow]:
+    """Every job of the account."""
+    rows = await uow.sql.fetch(
+        """SELECT j.id, j.state, (extract(epoch FROM h.at - j.created_at) * 1000)::float8, j.finished_at
+        FROM jobs j LEFT JOIN (SELECT job_id, min(at) AS at FROM job_history WHERE to_state = 'assigned'
+            GROUP BY job_id) h ON h.job_id = j.id
+        WHERE j.account = $1""",
+        account,
+    )
+    return [JobRow(*row) for row in rows]
+
+
+async def offers_of(uow: UnitOfWork, account: str) -> list[OfferRow]:
+    """Every offer ever made for the account's jobs, oldest first."""
+    # An attempt is over, and its slots are free, with the first move after its offer that ends the job or requeues it.
+    rows = await uow.sql.fetch(
+        """SELECT o.job_id, n.wallet, o.attempt, o.slots, o.state = 'accepted', o.holds_slots, o.created_at,
+            h.at, h.reason, coalesce(h.to_state = 'completed', false)
+        FROM offers o JOIN jobs j ON j.id = o.job_id JOIN nodes n ON n.id = o.node_id
+        LEFT JOIN LATERAL (SELECT at, reason, to_state FROM job_history
+            WHERE job_id = o.job_id AND attempt = o.attempt AND from_state IS NOT NULL
+                AND to_state IN ('pending', 'completed', 'failed', 'cancelled', 'expired')
+            ORDER BY seq LIMIT 1) h ON true
+        WHERE j.account = $1 ORDER BY o.created_at, o.id""",
+        account,
+    )
+    return [OfferRow(*row) for row in rows]
+
+
+async def nodes(uow: UnitOfWork) -> list[NodeRow]:
+    """Every node."""
+    rows = await uow.sql.fetch(
+        """SELECT n.id, n.wallet, n.capacity, n.active_jobs, coalesce(sum(o.slots), 0)::int
+        FROM nodes n LEFT JOIN offers o ON o.node_id = n.id AND o.holds_slots
+        GROUP BY n.id ORDER BY n.id"""
+    )
+    return [NodeRow(*row) for row in rows]
+
+
+async def events_by_kind(uow: UnitOfWork, kinds: Sequence[str]) -> dict[str, int]:
+    """How many events of each of ``kinds`` there are."""
+    rows = await uow.sql.fetch(
+        "SELECT kind, count(*) FROM events WHERE kind = ANY($1::text[]) GROUP BY kind", list(kinds)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+async def traffic(uow: UnitOfWork) -> Traffic:
+    """Counts of this moment."""
+    row = await uow.sql.fetchrow(
+        """SELECT (SELECT count(*) FROM job_history WHERE to_state = 'pending' AND reason = ANY($1::text[])),
+            (SELECT count(*) FROM outbox) + (SELECT count(*) FROM deliveries WHERE state = 'pending')""",
+        [reason.value for reason in FALLBACK],
+    )
+    assert row is not None
+    return Traffic(row[0], row[1])
