@@ -52,7 +52,7 @@ _RULES: Final = tuple(
     )
 )
 
-_TAMED: Final = ("httpx", "httpcore", "granian.access", "hpack", "urllib3", "asyncio")
+_TAMED: Final = ("httpx", "httpcore", "granian.access", "hpack", "urllib3", "asyncio", "alembic")
 """Loggers of dependencies that would tell of every request."""
 
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}

@@ -9,18 +9,22 @@ import typer
 
 from app import embedded
 from app.cli.environment import CommandError, ConfigOption, environment
-from app.store import migrate
+from app.store import migrate, revision
 
 commands = typer.Typer(no_args_is_help=True, help="The database's tables: up, status, check.")
+
+
+def add_to(cli: typer.Typer) -> None:
+    cli.add_typer(commands, name="migrate")
 
 
 @commands.command()
 def up(config: ConfigOption = None) -> None:
     """Apply every migration that is missing. Safe to run twice and from several machines at once."""
     with environment(config, "migrate", migrated=False) as settings:
-        before = migrate.status(settings.database.url)
+        before = revision.status(settings.database.url)
         migrate.upgrade(settings.database.url)
-        after = migrate.status(settings.database.url)
+        after = revision.status(settings.database.url)
     print(f"database at {after.current}" + ("" if before.up_to_date else f" (was {before.current or 'empty'})"))
 
 
@@ -28,7 +32,7 @@ def up(config: ConfigOption = None) -> None:
 def status(config: ConfigOption = None) -> None:
     """Show the database's migration and this version's. Exit code 1 when they differ."""
     with environment(config, "migrate", migrated=False) as settings:
-        found = migrate.status(settings.database.url)
+        found = revision.status(settings.database.url)
     print(f"database: {found.current or 'empty'}\nthis version: {found.head}")
     if not found.up_to_date:
         print("run: hae migrate up" if found.known else "the database is newer than this version: upgrade hae")

@@ -15,12 +15,16 @@ import uvloop
 
 from app import embedded
 from app.settings import Settings, load
-from app.store import migrate
+from app.store import revision
 from app.telemetry import disable_tracing, setup_logging
 
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", envvar="HAE_CONFIG", help="JSON or TOML file with settings", show_default=False),
+]
+HostOption = Annotated[str | None, typer.Option(help="Address to listen on (setting server.host)", show_default=False)]
+PortOption = Annotated[
+    int | None, typer.Option(help="Port; 0 takes a free one (setting server.port, 3002)", show_default=False)
 ]
 Answer = TypeVar("Answer")
 
@@ -50,7 +54,7 @@ def environment(
         own = not settings.database.url
         settings = with_servers(settings, servers.database_url, servers.redis_url)
         if own:
-            migrate.upgrade(settings.database.url)
+            upgrade(settings.database.url)
         elif migrated:
             check_migrated(settings.database.url)
         yield settings
@@ -66,18 +70,47 @@ def with_servers(settings: Settings, database_url: str, redis_url: str) -> Setti
     )
 
 
+def at_address(settings: Settings, host: str | None, port: int | None) -> Settings:
+    """The settings with the address of the command line."""
+    if port is not None and not 0 <= port <= 65535:
+        raise CommandError("--port must be 0 to 65535")
+    server = settings.server
+    return msgspec.structs.replace(
+        settings,
+        server=msgspec.structs.replace(server, host=host or server.host, port=server.port if port is None else port),
+    )
+
+
+def upgrade(database_url: str) -> None:
+    """Apply missing migrations. Alembic is loaded only if there are any: it is half of a small command's start.
+
+    Raises CommandError when the database is newer than this code.
+    """
+    status = revision.status(database_url)
+    if not status.known:
+        raise CommandError(_newer(status))
+    if not status.up_to_date:
+        from app.store import migrate
+
+        migrate.upgrade(database_url)
+
+
 def check_migrated(database_url: str) -> None:
     """Raises CommandError unless the database is exactly at the migrations this code knows."""
-    status = migrate.status(database_url)
+    status = revision.status(database_url)
     if status.up_to_date:
         return
     if not status.known:
-        raise CommandError(
-            f"the database is at migration {status.current}, which this version does not know: "
-            "it is newer than the code; upgrade hae"
-        )
+        raise CommandError(_newer(status))
     raise CommandError(
         f"the database is at migration {status.current or 'none'}, this version needs {status.head}: run hae migrate up"
+    )
+
+
+def _newer(status: revision.Status) -> str:
+    return (
+        f"the database is at migration {status.current}, this version knows {status.head} at most: "
+        "it is newer than the code; upgrade hae"
     )
 
 

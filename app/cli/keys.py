@@ -22,6 +22,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 Answer = TypeVar("Answer")
 
 
+def add_to(cli: typer.Typer) -> None:
+    cli.add_typer(commands, name="keys")
+
+
 @commands.command()
 def create(
     scope: Annotated[
