@@ -26,10 +26,10 @@ def new_id(prefix: str) -> str:
     """A fresh id ``{prefix}_{ulid}``; strictly greater than every id this process made before with that prefix."""
     global _last
     with _lock:
-        value = ((time.time_ns() // 1_000_000) << _RANDOM_BITS) | secrets.randbits(_RANDOM_BITS)
+        now = time.time_ns() // 1_000_000
         # Within one millisecond (or when the clock steps back) count on from the last one, so that order holds.
-        if value >> _RANDOM_BITS <= _last >> _RANDOM_BITS:
-            value = _last + 1
+        # Processes stay apart by the random bits each drew for its first id of a millisecond.
+        value = _last + 1 if now <= _last >> _RANDOM_BITS else now << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
         _last = value
     return f"{prefix}_{_encode(value)}"
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from app.core.money import format_hyper
 from app.matchmaker.policy import Policy, Weights
 from app.matchmaker.terms import SCALE
 from app.matchmaker.types import Candidate, Match
+
+_WEIGHTS = tuple(field.name for field in fields(Weights))
 
 
 def explanation(match: Match, policy: Policy | str, weights: Weights) -> dict[str, Any]:
@@ -22,7 +24,7 @@ def explanation(match: Match, policy: Policy | str, weights: Weights) -> dict[st
     top = [_candidate(candidate) for candidate in match.candidates]
     told: dict[str, Any] = {
         "policy": policy if isinstance(policy, str) else policy.name,
-        "weights": asdict(weights),
+        "weights": {name: getattr(weights, name) for name in _WEIGHTS},
         "scale": SCALE,
         "view_version": match.view_version,
         "feasible": match.feasible,

@@ -1,0 +1,1 @@
+"""Benchmarks behind `hae bench`: each measures this machine against a peer in the same run and prints JSON."""
