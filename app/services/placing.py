@@ -65,8 +65,9 @@ async def claim(uow: UnitOfWork, wave: Wave, matchmaker: Matchmaker) -> None:
             wave.granted.add(job_id)
             kept.append(job_id)
             continue
-        matchmaker.view.adjust(best.node_id, -wanted.gpus)
-        wave.tentative.remove((best.node_id, wanted.gpus))
+        if (best.node_id, wanted.gpus) in wave.tentative:
+            matchmaker.view.adjust(best.node_id, -wanted.gpus)
+            wave.tentative.remove((best.node_id, wanted.gpus))
         if row is not None:
             # The node is out for the rest of this wave. The true row wipes what the wave had taken from it in the view.
             if matchmaker.view.heal([row]):
@@ -88,7 +89,6 @@ def offer(wave: Wave, matchmaker: Matchmaker, ttl_s: float) -> None:
             None, wave.now, wave.now + timedelta(seconds=ttl_s), None, None,
         )  # fmt: skip
         job.node_id, job.offer_id, job.price = best.node_id, visit.new_offer.id, price
-        job.match_tries = 0
         visit.explanation = _explained(visit, wave.matches[job_id], matchmaker)
         visit.move(JobState.OFFERED, Reason.MATCHED, ENGINE, wave.now)
     for job_id in wave.unplaced:

@@ -11,7 +11,7 @@ from app.core.events import JOB_EVENT, EventKind, SignalKind
 from app.core.jobs import Job, Move, Visit
 from app.core.lifecycle import Phase, phase_of, run_deadline
 from app.core.nodes import NodeRecord
-from app.core.states import JOB_FINAL, JobState, OfferState
+from app.core.states import JOB_FINAL, JobState, NodeState, OfferState
 from app.store import events, jobs, nodes, offers, results, signals
 from app.store.db import UnitOfWork
 from app.store.events import NewEvent
@@ -92,10 +92,12 @@ async def _visits(uow: UnitOfWork, locked: list[Job], kinds: dict[str, set[str]]
         visits[job.id] = Visit(job, offer, report, kinds[job.id])
     doubtful = [v.offer.node_id for v in visits.values() if v.offer and SignalKind.LEASE_LOST in v.signals]
     if doubtful:
-        alive = await nodes.online(uow, doubtful)
+        states = await nodes.states_of(uow, doubtful)
         for visit in visits.values():
             if visit.offer and SignalKind.LEASE_LOST in visit.signals:
-                visit.node_online = visit.offer.node_id in alive
+                state = states.get(visit.offer.node_id)
+                visit.node_draining = state is NodeState.DRAINING
+                visit.node_online = visit.node_draining or state is NodeState.ONLINE
     return visits
 
 
@@ -117,11 +119,15 @@ async def save_wave(uow: UnitOfWork, wave: Wave) -> None:
     await nodes.apply(uow, sorted(wave.slots.values(), key=lambda change: change.node_id))
     decided = [(v.job.id, v.job.attempt, v.job.node_id, v.explanation) for v in changed if v.explanation]
     if decided:
-        await events.add_decisions(uow, decided)
+        # match_tries counts this attempt's looks that found no node, this one's included.
+        before = [v.job.id for v in changed if v.explanation and v.job.match_tries > (0 if v.new_offer else 1)]
+        await events.add_decisions(uow, decided, before)
     if moved:
         moves = [move for v in moved for move in v.moves]
         await events.add_history(uow, moves)
         await events.add(uow, [_event(v.job, move) for v in moved for move in v.moves])
+    # Stale timers of earlier attempts would each start a chain of looks of their own.
+    await signals.drop_timers(uow, [v.job.id for v in changed if v.job.state is JobState.PENDING])
     await signals.add(uow, _timers(wave, changed), wake=False)
     finished = [v.job.id for v in moved if v.job.final]
     await signals.consume(uow, wave.consumed, finished)

@@ -31,7 +31,10 @@ class HintMessage(msgspec.Struct, omit_defaults=True):
 
 
 class Bus:
-    """Sends hints and hears those of all processes, its own included. Works, more slowly, without Valkey."""
+    """Sends hints and hears those of all processes, its own included. Works, more slowly, without Valkey.
+
+    Commits never wait for Valkey: hints are gathered and sent behind them, those of many commits in one entry.
+    """
 
     def __init__(self, url: str) -> None:
         self._client = valkey.Redis.from_url(
@@ -39,23 +42,41 @@ class Bus:
         )
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(HintMessage)
+        self._unsent = Hints()
+        self._sending: asyncio.Task[None] | None = None
         self.healthy = True
 
     async def publish(self, hints: Hints) -> None:
-        """Tell everyone; a failure is logged once and forgotten."""
-        message = HintMessage(hints.work, hints.outbox, list(hints.nodes), list(hints.jobs))
+        """Tell everyone soon. Returns at once; a failure is logged once and forgotten."""
+        self._unsent.work |= hints.work
+        self._unsent.outbox |= hints.outbox
+        self._unsent.nodes |= hints.nodes
+        self._unsent.jobs |= hints.jobs
+        if self._sending is None:
+            self._sending = asyncio.create_task(self._send())
+
+    async def _send(self) -> None:
         try:
-            await self._client.xadd(STREAM, {"h": self._encoder.encode(message)}, maxlen=KEEP, approximate=True)
-            self._note(True)
+            while self._unsent:
+                hints, self._unsent = self._unsent, Hints()
+                message = HintMessage(hints.work, hints.outbox, list(hints.nodes), list(hints.jobs))
+                entry = {"h": self._encoder.encode(message)}
+                await self._client.xadd(STREAM, entry, maxlen=KEEP, approximate=True)
+                self._note(True)
         except (RedisError, OSError) as error:
+            self._unsent = Hints()
             self._note(False, error)
+        finally:
+            self._sending = None
 
     async def listen(self, heard: Callable[[HintMessage], Awaitable[None]], stop: asyncio.Event) -> None:
         """Call ``heard`` for every message from now on, until ``stop``; reconnects with backoff."""
-        last: bytes | str = "$"
+        last: Any = None
         tries = 0
         while not stop.is_set():
             try:
+                if last is None:
+                    last = await self._last_id()
                 # Bytes in, bytes out: the client's type hints only know of decoded answers.
                 answer: Any = await self._client.xread({STREAM: last}, count=100, block=1_000)
                 tries = 0
@@ -63,8 +84,8 @@ class Bus:
             except (RedisError, OSError) as error:
                 self._note(False, error)
                 tries += 1
-                # What was said meanwhile is gone; the database polls make up for it.
-                last = "$"
+                # The stream may have been emptied or replaced; the database polls make up for what was missed.
+                last = None
                 await asyncio.sleep(backoff_s(tries, base_s=0.1, cap_s=2.0))
                 continue
             for _, entries in answer or ():
@@ -77,6 +98,11 @@ class Bus:
                         continue
                     await heard(message)
 
+    async def _last_id(self) -> Any:
+        """Where the stream ends now. Reading from ``$`` again and again would miss what comes in between."""
+        newest: Any = await self._client.xrevrange(STREAM, count=1)
+        return newest[0][0] if newest else "0-0"
+
     async def ping(self) -> bool:
         try:
             return bool(await self._client.ping())
@@ -84,6 +110,9 @@ class Bus:
             return False
 
     async def close(self) -> None:
+        """Send what is left, for a moment at most, and disconnect."""
+        if self._sending is not None:
+            await asyncio.wait([self._sending], timeout=1.0)
         await self._client.aclose()
 
     def _note(self, healthy: bool, error: Exception | None = None) -> None:

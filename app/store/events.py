@@ -131,17 +131,26 @@ async def latest(uow: UnitOfWork, job_ids: Sequence[str]) -> dict[str, int]:
     return {row[0]: row[1] for row in rows if row[1] is not None}
 
 
-async def add_decisions(uow: UnitOfWork, decisions: Sequence[tuple[str, int, str | None, dict[str, Any]]]) -> None:
-    """Keep ``(job_id, attempt, node_id, explanation)``; a later look at the same attempt replaces the earlier."""
-    await uow.sql.execute(
-        """INSERT INTO match_decisions (job_id, attempt, node_id, explanation)
-        SELECT * FROM unnest($1::text[], $2::int8[], $3::text[], $4::jsonb[])
-        ON CONFLICT (job_id, attempt) DO UPDATE
-        SET node_id = excluded.node_id, explanation = excluded.explanation, at = now()""",
-        [row[0] for row in decisions],
-        [row[1] for row in decisions],
-        [row[2] for row in decisions],
-        [to_json(row[3]) for row in decisions],
+async def add_decisions(
+    uow: UnitOfWork, decisions: Sequence[tuple[str, int, str | None, dict[str, Any]]], looked_before: Sequence[str]
+) -> None:
+    """Keep ``(job_id, attempt, node_id, explanation)``; a later look at the same attempt replaces the earlier.
+
+    ``looked_before``: the jobs that may have a row for this attempt already.
+    """
+    if looked_before:
+        again = set(looked_before)
+        await uow.sql.execute(
+            """DELETE FROM match_decisions d USING unnest($1::text[], $2::int8[]) AS u(job_id, attempt)
+            WHERE d.job_id = u.job_id AND d.attempt = u.attempt""",
+            [job_id for job_id, _, _, _ in decisions if job_id in again],
+            [attempt for job_id, attempt, _, _ in decisions if job_id in again],
+        )
+    await copy_rows(
+        uow,
+        "match_decisions",
+        ("job_id", "attempt", "node_id", "explanation"),
+        [(job_id, attempt, node_id, to_json(told)) for job_id, attempt, node_id, told in decisions],
     )
 
 

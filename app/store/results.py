@@ -45,11 +45,11 @@ async def insert(uow: UnitOfWork, reports: Sequence[NewReport]) -> list[Taken]:
     rows = await uow.sql.fetch(
         """WITH new AS (SELECT * FROM unnest($1::text[], $2::text[], $3::bool[], $4::jsonb[], $5::jsonb[], $6::jsonb[],
                 $7::text[], $8::text[]) AS n(offer_id, node_id, ok, body, logs, metrics, error, digest)),
-        held AS (SELECT o.id, o.job_id, o.attempt FROM offers o JOIN new ON new.offer_id = o.id
+        held AS (SELECT o.id, o.job_id, o.node_id, o.attempt FROM offers o JOIN new ON new.offer_id = o.id
             AND new.node_id = o.node_id WHERE o.state = 'accepted' AND o.holds_slots ORDER BY o.id FOR SHARE OF o)
         INSERT INTO results (offer_id, job_id, node_id, attempt, ok, body, logs, metrics, error, digest)
         SELECT new.offer_id, held.job_id, new.node_id, held.attempt, ok, body, logs, metrics, error, digest
-        FROM new JOIN held ON held.id = new.offer_id
+        FROM new JOIN held ON held.id = new.offer_id AND held.node_id = new.node_id
         ON CONFLICT DO NOTHING RETURNING offer_id, job_id, node_id, ok, digest""",
         [report.offer_id for report in reports],
         [report.node_id for report in reports],

@@ -252,6 +252,7 @@ def upgrade() -> None:
         sa.CheckConstraint("slots >= 1 AND price > 0", name="offers_positive"),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("job_id", "attempt", name="offers_job_attempt"),
+        postgresql_with={"fillfactor": 60},
     )
     op.create_index("offers_held", "offers", ["job_id"], unique=True, postgresql_where=sa.text("holds_slots"))
     op.create_index("offers_node_held", "offers", ["node_id"], unique=False, postgresql_where=sa.text("holds_slots"))
@@ -278,7 +279,6 @@ def upgrade() -> None:
         sa.CheckConstraint("ok OR error IS NOT NULL", name="results_error"),
         sa.PrimaryKeyConstraint("offer_id"),
     )
-    op.create_index(op.f("ix_results_job_id"), "results", ["job_id"], unique=False)
     op.create_table(
         "signals",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
@@ -304,7 +304,6 @@ def downgrade() -> None:
     op.drop_index("signals_job", table_name="signals")
     op.drop_index("signals_due", table_name="signals", postgresql_where=sa.text("parked_at IS NULL"))
     op.drop_table("signals")
-    op.drop_index(op.f("ix_results_job_id"), table_name="results")
     op.drop_table("results")
     op.drop_table("outbox")
     op.drop_index("offers_node_held", table_name="offers", postgresql_where=sa.text("holds_slots"))

@@ -101,6 +101,7 @@ class Offer(SQLModel, table=True):
         CheckConstraint("slots >= 1 AND price > 0", name="offers_positive"),
         Index("offers_held", "job_id", unique=True, postgresql_where=text("holds_slots")),
         Index("offers_node_held", "node_id", postgresql_where=text("holds_slots")),
+        {"postgresql_with": {"fillfactor": 60}},
     )
 
     id: str = Field(sa_column=id_column(primary_key=True))
@@ -125,7 +126,7 @@ class Result(SQLModel, table=True):
     __table_args__: ClassVar[Any] = (CheckConstraint("ok OR error IS NOT NULL", name="results_error"),)
 
     offer_id: str = Field(sa_column=id_column(primary_key=True))
-    job_id: str = Field(sa_column=id_column(index=True))
+    job_id: str = Field(sa_column=id_column())
     node_id: str = Field(sa_column=id_column())
     attempt: int = Field(sa_column=int_column())
     ok: bool = Field(sa_column=bool_column(default=True))
