@@ -50,7 +50,7 @@ Runs = Runtime[ToolContext]
 
 
 async def receive(state: CallState) -> Command[Literal["authorise", "respond"]]:
-    """Find each call's tool and read its arguments."""
+    """Find each call's tool."""
     for call in state["calls"]:
         try:
             call.tool = get_tool(call.name)
@@ -148,13 +148,19 @@ class AgentRunner:
     def __init__(self, context: ToolContext) -> None:
         self.context = context
         self._graph = build()
-        self._shared: Batcher[Call, Any] = Batcher(self._run)
+        # A run costs some milliseconds however many calls it takes. Writers wait for their commit, readers need not.
+        self._writers: Batcher[Call, Any] = Batcher(self._run)
+        self._readers: Batcher[Call, Any] = Batcher(self._run)
 
     async def call(self, principal: Principal, name: str, arguments: Any) -> Any:
         """The tool's output struct. Raises HaeError as the tool says; never answers half a thing."""
         call = Call(principal, name, arguments)
-        if get_tool(name).run_many is not None:
-            return await self._shared.call(call)
+        tool_ = get_tool(name)
+        if tool_.run_many is not None:
+            return await self._writers.call(call)
+        if not tool_.waits:
+            return await self._readers.call(call)
+        # On its own: others would wait with it.
         (answer,) = await self._run([call])
         if isinstance(answer, Exception):
             raise answer

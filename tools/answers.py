@@ -14,7 +14,8 @@ from app.core.requirements import (
     normalise_gpu_model,
     parse_capabilities,
 )
-from tools.schemas import JobAnswer, Wants
+from app.services.jobs import JobView
+from tools.schemas import JobAnswer, JobSummary, Wants
 
 
 def requirements_of(wants: Wants, job_type: JobType) -> Requirements:
@@ -42,29 +43,16 @@ def hyper(amount: int | None) -> str:
     return "" if amount is None else format_hyper(amount)
 
 
-def job_answer(job: Job, payload: dict[str, Any] | None = None, report: dict[str, Any] | None = None) -> JobAnswer:
-    """The job; with its payload and result where they were read."""
-    given, told = payload or {}, report or {}
+def job_summary(job: Job) -> JobSummary:
+    """The job as lists show it."""
+    return JobSummary(**_told(job))
+
+
+def job_answer(view: JobView) -> JobAnswer:
+    """The job with its payload and its report."""
+    given, told = view.payload, view.report or {}
     return JobAnswer(
-        job_id=job.id,
-        type=job.type,
-        state=job.state.value,
-        reason=job.reason,
-        version=job.version,
-        attempt=job.attempt,
-        final=job.final,
-        cancel_requested=job.cancel_requested,
-        node_id=job.node_id or "",
-        price_per_gpu_hour_hyper=hyper(job.price),
-        cost_hyper=hyper(job.cost),
-        settlement=job.settlement.value,
-        created_at=stamp(job.created_at),
-        expires_at=stamp(job.expires_at),
-        assigned_at=stamp(job.assigned_at),
-        started_at=stamp(job.started_at),
-        finished_at=stamp(job.finished_at),
-        duration_ms=job.duration_ms or 0,
-        error=job.error or "",
+        **_told(view.job),
         result=told.get("result"),
         logs=told.get("logs") or [],
         metrics=told.get("metrics") or {},
@@ -72,3 +60,27 @@ def job_answer(job: Job, payload: dict[str, Any] | None = None, report: dict[str
         prompt=given.get("prompt", ""),
         input=given.get("input", {}),
     )
+
+
+def _told(job: Job) -> dict[str, Any]:
+    return {
+        "job_id": job.id,
+        "type": job.type,
+        "state": job.state.value,
+        "reason": job.reason,
+        "version": job.version,
+        "attempt": job.attempt,
+        "final": job.final,
+        "cancel_requested": job.cancel_requested,
+        "node_id": job.node_id or "",
+        "price_per_gpu_hour_hyper": hyper(job.price),
+        "cost_hyper": hyper(job.cost),
+        "settlement": job.settlement.value,
+        "created_at": stamp(job.created_at),
+        "expires_at": stamp(job.expires_at),
+        "assigned_at": stamp(job.assigned_at),
+        "started_at": stamp(job.started_at),
+        "finished_at": stamp(job.finished_at),
+        "duration_ms": job.duration_ms or 0,
+        "error": job.error or "",
+    }

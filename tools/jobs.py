@@ -36,7 +36,7 @@ async def submit_many(
         if isinstance(outcome, HaeError):
             answers.append(outcome)
         else:
-            answers.append(SubmitAnswer(job_id=outcome.job_id, state=JobState.PENDING, created=outcome.created))
+            answers.append(SubmitAnswer(job_id=outcome.job_id, state=outcome.state, created=outcome.created))
     return answers
 
 
@@ -59,7 +59,7 @@ def _submission(context: ToolContext, principal: Principal, asked: SubmitJob) ->
 
 async def get_job(context: ToolContext, principal: Principal, asked: GetJob) -> JobAnswer:
     view = await jobs.get(context.db, principal, asked.job_id)
-    return job_answer(view.job, view.payload, view.report)
+    return job_answer(view)
 
 
 async def watch_job(context: ToolContext, principal: Principal, asked: WatchJob) -> JobAnswer:
@@ -74,12 +74,13 @@ async def watch_job(context: ToolContext, principal: Principal, asked: WatchJob)
     if not ready((view.job.state, view.job.version)) and asked.wait_s > 0:
         await context.job_desk.wait(asked.job_id, ready, asked.wait_s)
         view = await jobs.get(context.db, principal, asked.job_id)
-    return job_answer(view.job, view.payload, view.report)
+    return job_answer(view)
 
 
 async def cancel_job(context: ToolContext, principal: Principal, asked: CancelJob) -> JobAnswer:
     """Ask for the job's end and wait a moment for it. A job that is over is answered as it is."""
-    await jobs.cancel(context.db, principal, asked.job_id)
-    await context.job_desk.wait(asked.job_id, lambda now: now[0] in JOB_FINAL, CANCEL_WAIT_S)
+    before = await jobs.cancel(context.db, principal, asked.job_id)
+    if not before.final:
+        await context.job_desk.wait(asked.job_id, lambda now: now[0] in JOB_FINAL, CANCEL_WAIT_S)
     view = await jobs.get(context.db, principal, asked.job_id)
-    return job_answer(view.job, view.payload, view.report)
+    return job_answer(view)

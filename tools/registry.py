@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import msgspec
 from app.core.access import Scope
 from app.core.errors import InvalidInput, NotFound
 from tools import jobs, market, schemas
+from tools.wording import with_choices
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Tool:
     read_only: bool = True
     idempotent: bool = True
     destructive: bool = False
+    waits: bool = False
 
     def parse(self, arguments: Any) -> msgspec.Struct:
         """The typed input; raises InvalidInput that names the field and shows the example."""
@@ -41,11 +44,22 @@ class Tool:
         except msgspec.ValidationError as error:
             message, _, path = str(error).partition(" - at `")
             field = path.rstrip("`").removeprefix("$").lstrip(".")
+            top = re.split(r"[.\[]", field, maxsplit=1)[0]
+            kinds = {each.name: each.type for each in msgspec.structs.fields(self.input)}
+            detail = f"{self.name}: {with_choices(message, kinds.get(top))}" + (f" ({field})" if field else "")
+            named = _FIELD_NAMED.search(message)
+            if named:
+                field = f"{field}.{named[1]}".lstrip(".")
+            if message.startswith("Object contains unknown field"):
+                detail += f"; it takes {', '.join(self.input.__struct_fields__) or 'no arguments'}"
             raise InvalidInput(
-                f"{self.name}: {message}" + (f" ({field})" if field else ""),
-                field=field,
+                detail[:500],
+                field=field[:200],
                 next_action=f"A valid call: {msgspec.json.encode(self.example).decode()}",
             ) from error
+
+
+_FIELD_NAMED = re.compile(r"(?:unknown|required) field `(.*)`$", re.DOTALL)
 
 
 _JOB = {"job_id": "job_01jd3k5m7p9r1t3v5x7z9b1d3f"}
@@ -111,6 +125,7 @@ TOOLS: dict[str, Tool] = {
             schemas.JobAnswer,
             {**_JOB, "wait_s": 30},
             run=jobs.watch_job,
+            waits=True,
         ),
         Tool(
             "cancel_job",
@@ -121,6 +136,7 @@ TOOLS: dict[str, Tool] = {
             run=jobs.cancel_job,
             read_only=False,
             destructive=True,
+            waits=True,
         ),
         Tool(
             "network_metrics",

@@ -19,9 +19,25 @@ CapabilityName = Literal[
     "generic_compute",
 ]
 GpuModel = Annotated[str, Meta(min_length=1, max_length=60, pattern=r"^[^|\x00-\x1f]+$")]
-Hyper = Annotated[str, Meta(max_length=40, description='HYPER as a decimal string, such as "0.25"; empty = no limit')]
-JobId = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9_\-]+$", examples=["job_01jd…"])]
-PolicyName = Annotated[str, Meta(max_length=40)]
+Hyper = Annotated[
+    str,
+    Meta(max_length=40, description='Highest price in HYPER as a decimal string, such as "0.25"; empty = no limit'),
+]
+JobId = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=40,
+        pattern=r"^[A-Za-z0-9_\-]+$",
+        description="The job_id that submit_job returned",
+        examples=["job_01jd3k5m7p9r1t3v5x7z9b1d3f"],
+    ),
+]
+PolicyName = Annotated[
+    Literal["", "reputation_weighted", "cheapest"],
+    Meta(description="How to choose the node; empty = the network's default"),
+]
+Type = Annotated[JobType, Meta(description="What kind of work it is")]
 Seconds = Annotated[int, Meta(ge=1, le=604_800)]
 
 
@@ -40,18 +56,20 @@ class Wants(Input, kw_only=True):
         Meta(max_length=8, description="All are needed; empty = what the job type needs by itself"),
     ] = []
     region: Annotated[RegionName, Meta(description="Continent of the node; empty = any")] = ""
-    min_reputation: Annotated[int, Meta(ge=0, le=MAX_REPUTATION)] = 0
+    min_reputation: Annotated[
+        int, Meta(ge=0, le=MAX_REPUTATION, description="Least reputation of the node; a new node has 100")
+    ] = 0
     max_price_per_gpu_hour_hyper: Hyper = ""
 
 
 class SubmitJob(Wants, kw_only=True):
     """A job to run."""
 
-    type: JobType
+    type: Type
     model: Annotated[str, Meta(max_length=200, description="Model to run, such as qwen-7b")] = ""
-    prompt: Annotated[str, Meta(max_length=100_000)] = ""
+    prompt: Annotated[str, Meta(max_length=100_000, description="What the model is asked")] = ""
     input: Annotated[dict[str, Any], Meta(description="Anything else the node's executor needs")] = {}
-    policy: Annotated[PolicyName, Meta(description="How to choose the node; empty = the network's default")] = ""
+    policy: PolicyName = ""
     priority: Annotated[int, Meta(ge=0, le=9, description="Higher goes first")] = 0
     timeout_s: Annotated[int, Meta(ge=0, le=604_800, description="Longest run; 0 = the network's default")] = 0
     queue_ttl_s: Annotated[int, Meta(ge=0, le=604_800, description="Longest wait for a node; 0 = default")] = 0
@@ -65,20 +83,20 @@ class SubmitJob(Wants, kw_only=True):
 class Match(Wants, kw_only=True):
     """A match on trial."""
 
-    type: JobType = JobType.GENERIC_COMPUTE
+    type: Type = JobType.GENERIC_COMPUTE
     policy: PolicyName = ""
 
 
 class Availability(Wants, kw_only=True):
     """A look at what is there."""
 
-    type: JobType = JobType.GENERIC_COMPUTE
+    type: Type = JobType.GENERIC_COMPUTE
 
 
 class Quote(Wants, kw_only=True):
     """A price to ask for."""
 
-    type: JobType = JobType.GENERIC_COMPUTE
+    type: Type = JobType.GENERIC_COMPUTE
     policy: PolicyName = ""
     duration_s: Annotated[Seconds, Meta(description="How long the job is expected to run")] = 3600
 
@@ -95,19 +113,25 @@ class WatchJob(Input, kw_only=True):
     """``seen_version``: the job's version you know; the answer comes as soon as there is a newer one."""
 
     job_id: JobId
-    wait_s: Annotated[float, Meta(ge=0, le=45)] = 30.0
+    wait_s: Annotated[float, Meta(ge=0, le=45, description="Longest wait in seconds")] = 30.0
     until: Annotated[
         Literal["final", "change"], Meta(description="final: wait for the end; change: for anything new")
     ] = "final"
-    seen_version: Annotated[int, Meta(ge=0, le=2_147_483_647)] = 0
+    seen_version: Annotated[
+        int, Meta(ge=0, le=2_147_483_647, description="With until=change: the version you have; 0 = the present one")
+    ] = 0
 
 
 class NetworkMetrics(Input, kw_only=True):
     pass
 
 
-class JobAnswer(msgspec.Struct, kw_only=True):
-    """A job as its agent sees it. Empty strings stand for what is not there yet; times are UTC, RFC 3339."""
+class JobSummary(msgspec.Struct, kw_only=True):
+    """A job as lists show it. Empty strings stand for what is not there yet; times are UTC, RFC 3339.
+
+    ``version`` rises with every change of state; ``attempt`` counts the nodes it was tried on; ``final``: over for
+    good. ``cost_hyper``: what a completed run cost, in HYPER; ``duration_ms``: from the node's acceptance to the end.
+    """
 
     job_id: str
     type: str
@@ -128,6 +152,11 @@ class JobAnswer(msgspec.Struct, kw_only=True):
     finished_at: str = ""
     duration_ms: int = 0
     error: str = ""
+
+
+class JobAnswer(JobSummary, kw_only=True):
+    """A job with what was asked and what its node reported. ``result`` is any JSON, null before there is one."""
+
     result: Any = None
     logs: list[Any] = []
     metrics: dict[str, Any] = {}
@@ -137,7 +166,7 @@ class JobAnswer(msgspec.Struct, kw_only=True):
 
 
 class SubmitAnswer(msgspec.Struct, kw_only=True):
-    """``created`` is false when the idempotency key had made this job before."""
+    """``created`` is false when the idempotency key had made this job before; ``state`` is the job's present one."""
 
     job_id: str
     state: str

@@ -19,12 +19,13 @@ import msgspec
 from litestar import Request
 from litestar.connection.base import AuthT, StateT, UserT
 from litestar.enums import ScopeType
-from litestar.exceptions import ValidationException
+from litestar.exceptions import HTTPException, ValidationException
 from litestar.middleware import ASGIMiddleware
 from litestar.serialization import default_deserializer
 from litestar.types import ASGIApp, Empty, Receive, Scope, Send
 
 from app.http.problems import BadRequest
+from tools.wording import with_choices
 
 MAX_BODY = 1 << 20
 MAX_DEPTH = 64
@@ -39,6 +40,8 @@ _SQUARE = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKET = bytes(byte for byte in range(256) if byte not in b"[]{}")
 # An answer names this many wrong fields at most: it must not grow with the request.
 _MAX_ERRORS = 50
+_BODY_HEADERS = (b"content-length", b"transfer-encoding")
+_DRAIN_MAX = 8 << 20
 _MSGSPEC_PATH = re.compile(r"(?s)^(.*?)(?: - at `(?:key in )?\$(.*)`)?$")
 _FIELD_NAMED = re.compile(r"(?:unknown|required) field `(.*)`$")
 
@@ -55,11 +58,21 @@ class StrictRequest(Request[UserT, AuthT, StateT]):
     async def json(self) -> Any:
         """The body as the type of ``data`` (any JSON without one); raises as ``decode`` does."""
         if self._json is Empty:
+            self._refuse_other_types()
             state = self._connection_state
             if state.json is Empty:
                 state.json = decode(await self.body() or b"null", self._body_type())
             self._json = state.json
         return self._json
+
+    def _refuse_other_types(self) -> None:
+        """A body that says it is something else is refused; one that says nothing is taken for JSON."""
+        told = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if told and told != "application/json" and not told.endswith("+json"):
+            raise HTTPException(
+                detail=f"The body must be JSON, sent with 'Content-Type: application/json', not {told[:80]}.",
+                status_code=415,
+            )
 
     def _body_type(self) -> Any:
         field = self.route_handler.parsed_fn_signature.parameters.get("data")
@@ -67,7 +80,11 @@ class StrictRequest(Request[UserT, AuthT, StateT]):
 
 
 class TextGuard(ASGIMiddleware):
-    """Refuses paths and queries that hold a NUL or are not UTF-8 (400): no column and no log wants either."""
+    """Refuses paths and queries that hold a NUL or are not UTF-8 (400): no column and no log wants either.
+
+    Also lets a client finish sending what is refused unread (up to ``_DRAIN_MAX``): a connection closed on it while it
+    still sends would lose the answer.
+    """
 
     scopes = (ScopeType.HTTP, ScopeType.WEBSOCKET)
 
@@ -77,7 +94,29 @@ class TextGuard(ASGIMiddleware):
             raise BadRequest("bad_path", "The path holds a NUL character or is not UTF-8.")
         if not _is_clean(scope.get("query_string", b"")):
             raise BadRequest("bad_query", "The query holds a NUL character or is not UTF-8.")
+        if scope["type"] == ScopeType.HTTP and any(name in _BODY_HEADERS for name, _ in scope["headers"]):
+            receive, send = _drained(receive, send)
         await next_app(scope, receive, send)
+
+
+def _drained(receive: Receive, send: Send) -> tuple[Receive, Send]:
+    """The same channels; before a refusal is sent, what is left of the body is read and thrown away."""
+    more = True
+
+    async def noting() -> Any:
+        nonlocal more
+        message = await receive()
+        more = message["type"] == "http.request" and bool(message.get("more_body"))
+        return message
+
+    async def sending(message: Any) -> None:
+        if message["type"] == "http.response.start" and message["status"] >= 400:
+            left = _DRAIN_MAX
+            while more and left > 0:
+                left -= len((await noting()).get("body", b""))
+        await send(message)
+
+    return noting, sending
 
 
 def decode(body: bytes, kind: Any = Any) -> Any:
@@ -174,6 +213,7 @@ def _wrong_fields(body: bytes, kind: Any) -> list[tuple[str, str]]:
             msgspec.convert(value[name], field.type, strict=True, dec_hook=default_deserializer)
         except (msgspec.ValidationError, RecursionError) as exc:
             path, message = _split(str(exc))
+            message = with_choices(message, field.type)
             found.append((name + ("." if path and path[0] != "[" else "") + path, message))
     return found
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.core.access import Principal
 from app.core.errors import HaeError
 from app.core.states import JobState
 from app.services import nodes, offers
@@ -14,6 +15,7 @@ from app.services.batching import Batcher
 from app.services.desk import Desk
 from app.services.keys import Authenticator
 from app.services.network import NetworkFigures
+from app.services.ownership import Ownership
 from app.services.pulse import Pulse
 from app.services.views import ViewKeeper, matchmaker_from
 from app.settings import Settings
@@ -42,6 +44,7 @@ class Engine:
     event_desk: Desk[int]
     offer_desk: Desk[list[OpenOffer]]
     pulse: Pulse
+    ownership: Ownership
     accepts: Batcher[tuple[str, str], None]
     reports: Batcher[NewReport, None]
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -123,21 +126,10 @@ def build_engine(settings: Settings) -> Engine:
             interval_s=min(settings.nodes.offline_after_s / 4, 15.0),
             waiting=offer_desk.keys,
         ),
+        ownership=Ownership(db),
         accepts=Batcher(accept),
         reports=Batcher(report),
     )
-
-
-async def wait_or_stop(engine: Engine, desk: Desk[Any], key: str, ready: Any, timeout_s: float) -> Any:
-    """As desk.wait, and returns None at once when the server stops."""
-    waiting = asyncio.ensure_future(desk.wait(key, ready, timeout_s))
-    stopping = asyncio.ensure_future(engine.stopping.wait())
-    try:
-        await asyncio.wait((waiting, stopping), return_when=asyncio.FIRST_COMPLETED)
-        return waiting.result() if waiting.done() else None
-    finally:
-        waiting.cancel()
-        stopping.cancel()
 
 
 async def owned_node(engine: Engine, principal: Any, node_id: str) -> NodeRow:
@@ -145,3 +137,9 @@ async def owned_node(engine: Engine, principal: Any, node_id: str) -> NodeRow:
     row = await nodes.owned(engine.db, principal, node_id)
     engine.pulse.beat(node_id)
     return row
+
+
+async def check_owner(engine: Engine, principal: Principal, node_id: str) -> None:
+    """As owned_node, for calls that need nothing of the node itself: costs no query after the first."""
+    await engine.ownership.check(principal, node_id)
+    engine.pulse.beat(node_id)

@@ -32,12 +32,11 @@ Send `Idempotency-Key: <your own id>` with every write. The same key with the sa
 again; with another body it gets 409 `idempotency_key_reused`.
 
 ## Follow a job
-* **Wait**: `?wait=30` on a job answers when its state changes, or after that many seconds (at most 45) with
-  the state it has. Give your client a time-out above 45 s.
+* **Wait**: `GET /v1/jobs/{job_id}/wait?wait_s=30` answers when the job is over, or after that many seconds (at
+  most 45) with the state it has. Give your client a time-out above 45 s.
 * **Stream**: the job's `events` are server-sent events; reconnect with `Last-Event-ID` and none is missed.
 
-A server that restarts ends streams cleanly and may answer 503 `shutting_down` to a wait: send the request
-again.
+A server that restarts ends streams and answers waits at once: ask again while `final` is false.
 
 ## Errors
 Every error is `application/problem+json` (RFC 9457). Programs decide by `code` and `retryable`, and wait
@@ -51,7 +50,7 @@ field.
 | 404 | no such thing, or not yours |
 | 409 | the state of the thing does not allow it, or an idempotency key was used for another body |
 | 410 | its time is over, as for an offer after its expiry |
-| 413 | the body is larger than 1 MiB |
+| 413, 415 | the body is larger than 1 MiB; its Content-Type is not JSON |
 | 422 | readable, but wrong: unknown field, wrong type, value out of range |
 | 429, 503 | wait `retry_after` seconds and send the same request again |
 | 500 | our fault; the `reference` finds it in the log |
@@ -130,6 +129,7 @@ def with_problems(schema: dict[str, Any]) -> dict[str, Any]:
     for item in document.get("paths", {}).values():
         for operation in item.values():
             if isinstance(operation, dict) and "responses" in operation:
+                operation["summary"] = operation["operationId"].replace("_", " ").capitalize()
                 operation["responses"].pop("400", None)
                 operation["responses"].setdefault("default", _PROBLEM_RESPONSE)
                 used.update(operation.get("tags", ()))

@@ -54,6 +54,7 @@ _CODES = {
 
 _NEXT_ACTIONS = {
     "no_such_route": "Look the path up at /schema.",
+    "unsupported_media_type": "Send the header 'Content-Type: application/json' with a body of JSON.",
     "body_too_large": "Send less: a request body may hold 1 MiB.",
     "unauthorised": "Send the header 'Authorization: Bearer <api key>'.",
     "rate_limited": "Wait and send the request again.",
@@ -64,8 +65,19 @@ _NEXT_ACTIONS = {
     "internal_error": "Try again later; if it stays, report the reference to the operator.",
 }
 
+_NEXT_ACTIONS_BY_STATUS = {
+    400: "Correct the request as detail says and send it again.",
+    403: "Use a key with the scope that detail names.",
+    404: "Check the id; things of other accounts are not found either.",
+    405: "Use a method that the Allow header names.",
+    409: "Read the thing's present state, then decide anew.",
+    410: "Do not send this again.",
+    422: "Correct the field named in field and send the request again.",
+}
+
 # Names come from the request, so they are cut: an answer must not grow with it.
 _MAX_NAME = 200
+_MAX_MESSAGE = 400
 
 # A 503 without a time of its own: short, since replicas come and go within seconds.
 _DEFAULT_RETRY_AFTER = 1.0
@@ -125,7 +137,7 @@ def problem(
         code=code,
         retryable=retryable,
         retry_after=retry_after,
-        next_action=next_action or _NEXT_ACTIONS.get(code, ""),
+        next_action=next_action or _NEXT_ACTIONS.get(code) or _NEXT_ACTIONS_BY_STATUS.get(status, ""),
         instance=instance,
         field=field,
         errors=field_errors or [],
@@ -219,7 +231,11 @@ def _field_error(item: dict[str, Any]) -> FieldError:
     if field == "data" and message == "'data'":
         # What Litestar makes of an empty body: the text of its own KeyError.
         return FieldError("", "A JSON body is required")
-    return FieldError(field[:_MAX_NAME], message[:_MAX_NAME])
+    # Handlers' parameters are Python names: "state_" where Litestar takes "state" for itself, "last_event_id".
+    field = field.rstrip("_")
+    if item.get("source") == "header":
+        field = field.replace("_", "-").title()
+    return FieldError(field[:_MAX_NAME], message[:_MAX_MESSAGE])
 
 
 def _from_http(exc: HTTPException, instance: str) -> Problem:

@@ -14,6 +14,9 @@ from app.http.engine import Engine
 PUBLIC = {"public": True}
 """``opt`` of the routes that need no key: health and public figures."""
 
+PUBLIC_SECURITY: list[dict[str, list[str]]] = [{}]
+"""``security`` of the same routes: the OpenAPI document says of them that they need none."""
+
 
 async def requires_key(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Guard of the whole application. Raises Unauthorised, or Forbidden for a key without the route's scopes.

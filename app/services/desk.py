@@ -23,7 +23,7 @@ BATCH = 2_000
 @dataclass(slots=True, eq=False)
 class _Waiter(Generic[Value]):
     ready: Callable[[Value], bool]
-    answer: asyncio.Future[Value]
+    answer: asyncio.Future[Value | None]
 
 
 class Desk(Generic[Value]):
@@ -35,9 +35,12 @@ class Desk(Generic[Value]):
         self._waiters: dict[str, set[_Waiter[Value]]] = {}
         self._dirty: set[str] = set()
         self._woken = asyncio.Event()
+        self._closed = False
 
     async def wait(self, key: str, ready: Callable[[Value], bool], timeout_s: float) -> Value | None:
-        """The key's value once ``ready`` says so; None when that takes longer than ``timeout_s``."""
+        """The key's value once ``ready`` says so; None after ``timeout_s``, and at once when the desk closes."""
+        if self._closed:
+            return None
         waiter = _Waiter(ready, asyncio.get_running_loop().create_future())
         self._waiters.setdefault(key, set()).add(waiter)
         self.wake([key])
@@ -64,17 +67,30 @@ class Desk(Generic[Value]):
             self._woken.set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Answer waiters until ``stop``; then those left get their time-outs from their callers."""
-        while not stop.is_set():
-            try:
-                await asyncio.wait_for(self._woken.wait(), self._poll_s)
-            except TimeoutError:
-                self._dirty.update(self._waiters)
-            self._woken.clear()
-            keys = list(self._dirty)
-            self._dirty.clear()
-            for start in range(0, len(keys), BATCH):
-                await self._look(keys[start : start + BATCH])
+        """Answer waiters until ``stop``, then send home those left."""
+        closing = asyncio.create_task(self._close_on(stop))
+        try:
+            while not self._closed:
+                try:
+                    await asyncio.wait_for(self._woken.wait(), self._poll_s)
+                except TimeoutError:
+                    self._dirty.update(self._waiters)
+                self._woken.clear()
+                keys = list(self._dirty)
+                self._dirty.clear()
+                for start in range(0, len(keys), BATCH):
+                    await self._look(keys[start : start + BATCH])
+        finally:
+            closing.cancel()
+
+    async def _close_on(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._closed = True
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                if not waiter.answer.done():
+                    waiter.answer.set_result(None)
+        self._woken.set()
 
     async def _look(self, keys: list[str]) -> None:
         try:

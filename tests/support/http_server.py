@@ -43,7 +43,7 @@ class HttpServer:
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._talks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self.port = 0
 
     @property
@@ -56,17 +56,27 @@ class HttpServer:
 
     async def stop(self) -> None:
         """Close the port and cut every connection."""
+        # A connection that was accepted in this turn gets its transport in the next ones; were the server closed
+        # before, asyncio would fail to attach it and leak its socket.
+        for _ in range(3):
+            await asyncio.sleep(0)
         if self._server is not None:
             self._server.close()
-        for task in list(self._tasks):
+        talks = dict(self._talks)
+        for task, writer in talks.items():
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks.clear()
+            # A task cancelled before its first step closes nothing.
+            writer.transport.abort()
+        await asyncio.gather(*talks, return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None or not self._server.is_serving():
+            # Accepted by the kernel before the port was closed, and handed over after it.
+            writer.transport.abort()
+            return
         task = asyncio.get_running_loop().create_task(self._talk(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._talks[task] = writer
+        task.add_done_callback(self._talks.pop)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

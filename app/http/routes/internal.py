@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import msgspec
 from litestar import Router, put
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
@@ -22,9 +23,13 @@ class NodeStanding(Input, kw_only=True):
 
     node_id: Annotated[str, Meta(min_length=1, max_length=40)]
     reputation: Annotated[int, Meta(ge=0, le=1000)]
-    stake_hyper: Annotated[str, Meta(max_length=40)] = "0"
+    stake_hyper: Annotated[str, Meta(max_length=40, description="HYPER as a decimal string")] = "0"
     jobs_completed: Annotated[int, Meta(ge=0, le=2_000_000_000)] = 0
     jobs_failed: Annotated[int, Meta(ge=0, le=2_000_000_000)] = 0
+
+
+class Updated(msgspec.Struct):
+    updated: int
 
 
 class Standings(Input, kw_only=True):
@@ -34,7 +39,7 @@ class Standings(Input, kw_only=True):
 @put("/internal/nodes/standing", operation_id="set_standing", tags=["operators"])
 async def standing(
     engine: NamedDependency[Engine], principal: NamedDependency[Principal], data: JSONBody[Standings]
-) -> dict[str, int]:
+) -> Updated:
     """Set reputation, stake and counts of nodes, until the chain tells them. Unknown ids are refused as a whole."""
     given = [
         Standing(
@@ -48,7 +53,7 @@ async def standing(
     ]
     if len({one.node_id for one in given}) < len(given):
         raise InvalidInput("a node is named twice", field="nodes")
-    return {"updated": await nodes.set_standing(engine.db, given)}
+    return Updated(await nodes.set_standing(engine.db, given))
 
 
 internal_router = Router("/", route_handlers=[standing], opt=scoped(Scope.OPERATOR))

@@ -1,36 +1,88 @@
 """Jobs over REST: the same tools, addressed as resources."""
 
-from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Request, Response, Router, get, post
+from litestar import Response, Router, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, QueryParameter
-from litestar.response import ServerSentEvent, ServerSentEventMessage
+from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
+from litestar.response import ServerSentEvent
 
 from app.core.access import Principal, Scope
 from app.core.errors import InvalidInput
 from app.core.requirements import JobType
 from app.core.states import JobState
-from app.http.engine import Engine, wait_or_stop
+from app.http.engine import Engine
+from app.http.routes.job_stream import stream
 from app.http.security import scoped
 from app.services import jobs
-from tools.answers import job_answer, stamp
-from tools.schemas import JobAnswer, SubmitAnswer, SubmitJob
+from tools.answers import job_summary, stamp
+from tools.schemas import CancelJob, GetJob, JobAnswer, JobSummary, SubmitAnswer, SubmitJob, WatchJob
 
-HEARTBEAT_S = 15.0
-IdempotencyKey = Annotated[str, HeaderParameter(name="Idempotency-Key", max_length=200)]
+IdempotencyKey = Annotated[
+    str,
+    HeaderParameter(
+        name="Idempotency-Key", max_length=200, description="The same key and body make one job, however often sent"
+    ),
+]
 
 
 class JobPage(msgspec.Struct):
     """``next_cursor``: pass it as ``cursor`` for older jobs; empty at the end."""
 
-    jobs: list[JobAnswer]
+    jobs: list[JobSummary]
     next_cursor: str
 
 
-@post("/v1/jobs", operation_id="submit_job", tags=["jobs"], status_code=201)
+class Transition(msgspec.Struct, kw_only=True):
+    """One move of a job. ``from_state`` is empty for its first; ``actor``: a key, a node, an account or ``engine``."""
+
+    from_state: str
+    to_state: str
+    attempt: int
+    reason: str
+    actor: str
+    node_id: str
+    at: str
+
+
+class JobHistory(msgspec.Struct, kw_only=True):
+    job_id: str
+    transitions: list[Transition]
+
+
+class JobMatch(msgspec.Struct, kw_only=True):
+    """Why the job's node was chosen, or why none was; ``attempt`` is 0 before the first look.
+
+    ``rejects`` counts nodes by the first requirement they failed; ``top``: the best candidates with total, score,
+    price (HYPER per GPU-hour) and terms, out of ``scale``. ``verdict``: why there is none (busy, offline, declined,
+    never_fits), empty when there is one.
+    """
+
+    job_id: str
+    attempt: int = 0
+    node_id: str = ""
+    at: str = ""
+    policy: str = ""
+    verdict: str = ""
+    feasible: int = 0
+    rejects: dict[str, int] = {}
+    weights: dict[str, int] = {}
+    scale: int = 0
+    view_version: int = 0
+    top: list[dict[str, Any]] = []
+
+
+def with_key(data: SubmitJob, header: str) -> SubmitJob:
+    """The submission under the header's Idempotency-Key. Raises InvalidInput when the body names another one."""
+    if header:
+        if data.idempotency_key not in ("", header):
+            raise InvalidInput("the header Idempotency-Key and idempotency_key differ", field="idempotency_key")
+        data.idempotency_key = header
+    return data
+
+
+@post("/v1/jobs", operation_id="submit_job", status_code=201)
 async def submit(
     engine: NamedDependency[Engine],
     principal: NamedDependency[Principal],
@@ -38,26 +90,28 @@ async def submit(
     idempotency_key: IdempotencyKey = "",
 ) -> Response[SubmitAnswer]:
     """Submit a job. 201 when it was made, 200 when the Idempotency-Key had made it before."""
-    if idempotency_key:
-        if data.idempotency_key not in ("", idempotency_key):
-            raise InvalidInput("the header Idempotency-Key and idempotency_key differ", field="idempotency_key")
-        data.idempotency_key = idempotency_key
-    answer: SubmitAnswer = await engine.agents.call(principal, "submit_job", data)
+    answer: SubmitAnswer = await engine.agents.call(principal, "submit_job", with_key(data, idempotency_key))
     return Response(
         answer, status_code=201 if answer.created else 200, headers={"Location": f"/v1/jobs/{answer.job_id}"}
     )
 
 
-@get("/v1/jobs", operation_id="list_jobs", tags=["jobs"])
+@get("/v1/jobs", operation_id="list_jobs")
 async def listing(
     engine: NamedDependency[Engine],
     principal: NamedDependency[Principal],
-    state_: Annotated[list[JobState] | None, QueryParameter(name="state")] = None,
-    type_: Annotated[list[JobType] | None, QueryParameter(name="type")] = None,
-    cursor: Annotated[str, QueryParameter(max_length=40, pattern=r"^[A-Za-z0-9_\-]*$")] = "",
+    state_: Annotated[
+        list[JobState] | None, QueryParameter(name="state", description="Only these states; may be repeated")
+    ] = None,
+    type_: Annotated[
+        list[JobType] | None, QueryParameter(name="type", description="Only these types; may be repeated")
+    ] = None,
+    cursor: Annotated[
+        str, QueryParameter(max_length=40, pattern=r"^[A-Za-z0-9_\-]*$", description="next_cursor of the last page")
+    ] = "",
     limit: Annotated[int, QueryParameter(ge=1, le=200)] = 50,
 ) -> JobPage:
-    """Your jobs, newest first; operators see everyone's."""
+    """Your jobs, newest first; operators see everyone's. Jobs submitted meanwhile do not shift the pages."""
     found = await jobs.listing(
         engine.db,
         principal,
@@ -66,109 +120,118 @@ async def listing(
         before=cursor,
         limit=limit,
     )
-    return JobPage([job_answer(job) for job in found], found[-1].id if len(found) == limit else "")
+    return JobPage([job_summary(job) for job in found], found[-1].id if len(found) == limit else "")
 
 
-@get("/v1/jobs/{job_id:str}", operation_id="get_job", tags=["jobs"])
+# The tools' inputs are made here without their checks: an id that cannot be one is an id that nobody has, a 404.
+
+
+@get("/v1/jobs/{job_id:str}", operation_id="get_job")
 async def read(
     engine: NamedDependency[Engine], principal: NamedDependency[Principal], job_id: FromPath[str]
 ) -> JobAnswer:
     """A job, with its result once it is completed."""
-    answer: JobAnswer = await engine.agents.call(principal, "get_job", {"job_id": job_id})
+    answer: JobAnswer = await engine.agents.call(principal, "get_job", GetJob(job_id=job_id))
     return answer
 
 
-@get("/v1/jobs/{job_id:str}/wait", operation_id="wait_for_job", tags=["jobs"])
+@get("/v1/jobs/{job_id:str}/wait", operation_id="wait_for_job")
 async def wait(
     engine: NamedDependency[Engine],
     principal: NamedDependency[Principal],
     job_id: FromPath[str],
-    timeout_s: Annotated[float, QueryParameter(ge=0, le=45)] = 30.0,
-    until: FromQuery[str] = "final",
-    seen_version: Annotated[int, QueryParameter(ge=0, le=2_147_483_647)] = 0,
+    wait_s: Annotated[float, QueryParameter(ge=0, le=45, description="Longest wait in seconds")] = 30.0,
+    until: Annotated[
+        Literal["final", "change"], QueryParameter(description="final: the job's end; change: anything new")
+    ] = "final",
+    seen_version: Annotated[
+        int,
+        QueryParameter(ge=0, le=2_147_483_647, description="With until=change: the version you have; 0 = the present"),
+    ] = 0,
 ) -> JobAnswer:
-    """Wait up to timeout_s (45 at most) for the job's end, or with until=change for anything new.
+    """Wait up to wait_s seconds (45 at most) for the job's end, or with until=change for anything new.
 
     Always answers the job's state; call again while ``final`` is false.
     """
-    arguments = {"job_id": job_id, "wait_s": timeout_s, "until": until, "seen_version": seen_version}
-    answer: JobAnswer = await engine.agents.call(principal, "watch_job", arguments)
+    asked = WatchJob(job_id=job_id, wait_s=wait_s, until=until, seen_version=seen_version)
+    answer: JobAnswer = await engine.agents.call(principal, "watch_job", asked)
     return answer
 
 
-@post("/v1/jobs/{job_id:str}/cancel", operation_id="cancel_job", tags=["jobs"], status_code=200)
+@post("/v1/jobs/{job_id:str}/cancel", operation_id="cancel_job", status_code=200)
 async def cancel(
     engine: NamedDependency[Engine], principal: NamedDependency[Principal], job_id: FromPath[str]
 ) -> JobAnswer:
-    """Cancel a job. Answers its state; ``cancel_requested`` while it is not over yet."""
-    answer: JobAnswer = await engine.agents.call(principal, "cancel_job", {"job_id": job_id})
+    """Cancel a job. Answers its state; ``cancel_requested`` while it is not over yet. Repeating changes nothing."""
+    answer: JobAnswer = await engine.agents.call(principal, "cancel_job", CancelJob(job_id=job_id))
     return answer
 
 
-@get("/v1/jobs/{job_id:str}/history", operation_id="job_history", tags=["jobs"])
+@get("/v1/jobs/{job_id:str}/history", operation_id="job_history")
 async def history(
     engine: NamedDependency[Engine], principal: NamedDependency[Principal], job_id: FromPath[str]
-) -> dict[str, Any]:
+) -> JobHistory:
     """Every transition of the job, oldest first, with its reason and who made it."""
     rows = await jobs.history(engine.db, principal, job_id)
-    return {"job_id": job_id, "transitions": [{**row, "at": stamp(row["at"])} for row in rows]}
+    return JobHistory(
+        job_id=job_id,
+        transitions=[
+            Transition(
+                from_state=row["from_state"] or "",
+                to_state=row["to_state"],
+                attempt=row["attempt"],
+                reason=row["reason"],
+                actor=row["actor"],
+                node_id=row["node_id"] or "",
+                at=stamp(row["at"]),
+            )
+            for row in rows
+        ],
+    )
 
 
-@get("/v1/jobs/{job_id:str}/match", operation_id="job_match", tags=["jobs"])
+@get("/v1/jobs/{job_id:str}/match", operation_id="job_match")
 async def match(
     engine: NamedDependency[Engine], principal: NamedDependency[Principal], job_id: FromPath[str]
-) -> dict[str, Any]:
+) -> JobMatch:
     """Why the job's node was chosen, or why none was: score terms, candidates, rejects by requirement."""
     found = await jobs.explain(engine.db, principal, job_id)
-    if "at" in found:
-        found["at"] = stamp(found["at"])
-    return {"job_id": job_id, **found}
+    told = {name: value for name, value in found.items() if name in JobMatch.__struct_fields__ and value is not None}
+    return JobMatch(**{**told, "job_id": job_id, "at": stamp(found.get("at"))})
 
 
-@get("/v1/jobs/{job_id:str}/events", operation_id="job_events", tags=["jobs"])
+@get(
+    "/v1/jobs/{job_id:str}/events",
+    operation_id="job_events",
+    media_type="text/event-stream",
+)
 async def events(
-    request: Request[Any, Any, Any],
     engine: NamedDependency[Engine],
     principal: NamedDependency[Principal],
     job_id: FromPath[str],
-    last_event_id: Annotated[str, HeaderParameter(name="Last-Event-ID", max_length=20)] = "",
-) -> ServerSentEvent:
+    last_event_id: Annotated[
+        str,
+        HeaderParameter(name="Last-Event-ID", max_length=20, description="The last id you saw; empty = from the start"),
+    ] = "",
+) -> Response[Any]:
     """The job's events as they happen (server-sent events), from the start or after Last-Event-ID.
 
-    The stream ends after the event that ends the job.
+    The stream ends after the event that ends the job; asked again after that one, it answers 204, upon which browsers
+    stop reconnecting. Comments keep it alive while nothing happens.
     """
     if last_event_id and not (last_event_id.isascii() and last_event_id.isdecimal()):
         raise InvalidInput("Last-Event-ID must be an id that this stream sent", field="Last-Event-ID")
     after = min(int(last_event_id or 0), 2**63 - 1)
     # Before the stream starts, so that a foreign job is a 404 and not a broken stream.
-    await jobs.get(engine.db, principal, job_id)
-    return ServerSentEvent(_stream(engine, principal, job_id, after))
+    view = await jobs.get(engine.db, principal, job_id)
+    if view.job.final and not await jobs.events_after(engine.db, principal, job_id, after):
+        return Response(None, status_code=204)
+    return ServerSentEvent(stream(engine, principal, job_id, after))
 
-
-async def _stream(
-    engine: Engine, principal: Principal, job_id: FromPath[str], after: int
-) -> AsyncIterator[ServerSentEventMessage]:
-    while not engine.stopping.is_set():
-        found = await jobs.events_after(engine.db, principal, job_id, after)
-        for event in found:
-            after = event.seq
-            body = {"event": event.kind, "id": event.id, "at": stamp(event.at), **event.data}
-            yield ServerSentEventMessage(data=msgspec.json.encode(body).decode(), event=event.kind, id=str(event.seq))
-            if event.data.get("state") in _FINAL:
-                return
-        if not found:
-            seen = after
-            newer = await wait_or_stop(
-                engine, engine.event_desk, job_id, lambda seq, seen=seen: seq > seen, HEARTBEAT_S
-            )
-            if newer is None:
-                yield ServerSentEventMessage(comment="still here")
-
-
-_FINAL = {"completed", "failed", "cancelled", "expired"}
 
 jobs_router = Router(
     "/",
     route_handlers=[submit, listing, read, wait, cancel, history, match, events],
+    tags=["jobs"],
     opt=scoped(Scope.AGENT, Scope.OPERATOR),
 )

@@ -1,0 +1,55 @@
+"""A job's events as server-sent events (WHATWG HTML, section 9.2)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from functools import partial
+from operator import lt
+from typing import Any
+
+import msgspec
+from litestar.response import ServerSentEventMessage
+
+from app.core.access import Principal
+from app.core.errors import HaeError
+from app.core.states import JOB_FINAL
+from app.http.engine import Engine
+from app.services import jobs
+from app.store.events import StoredEvent
+from tools.answers import hyper, stamp
+
+HEARTBEAT_S = 15.0
+"""A comment goes out after that much silence, so that proxies do not take the stream for dead."""
+
+_FINAL = {state.value for state in JOB_FINAL}
+
+
+async def stream(
+    engine: Engine, principal: Principal, job_id: str, after: int
+) -> AsyncIterator[ServerSentEventMessage]:
+    """Events with ``seq`` above ``after``, each once and in order, up to the one that ends the job.
+
+    Ends early, and cleanly, when the server stops or the database is away: the client comes back with Last-Event-ID.
+    """
+    while not engine.stopping.is_set():
+        try:
+            found = await jobs.events_after(engine.db, principal, job_id, after)
+        except HaeError:
+            return
+        for event in found:
+            after = event.seq
+            yield _message(event)
+            if event.data.get("state") in _FINAL:
+                return
+        if not found:
+            newer = await engine.event_desk.wait(job_id, partial(lt, after), HEARTBEAT_S)
+            if newer is None and not engine.stopping.is_set():
+                yield ServerSentEventMessage(comment="still here")
+
+
+def _message(event: StoredEvent) -> ServerSentEventMessage:
+    told: dict[str, Any] = {name: value for name, value in event.data.items() if name != "cost"}
+    if "cost" in event.data:
+        told["cost_hyper"] = hyper(event.data["cost"])
+    body = {"event": event.kind, "id": event.id, "at": stamp(event.at), **told}
+    return ServerSentEventMessage(data=msgspec.json.encode(body).decode(), event=event.kind, id=str(event.seq))

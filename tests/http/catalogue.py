@@ -1,0 +1,101 @@
+"""Every route that needs a key, who may call it, and a body it takes: what tests of refusals go through."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.http.conftest import as_
+from tests.support.live_engine import Hae, problem_of
+
+JOB = {"type": "llm_inference", "model": "qwen-7b", "prompt": "Explain quantum computing"}
+NODE = {"wallet": "wallet-1", "gpu_model": "A100"}
+NOBODY = "node_01jd3k5m7p9r1t3v5x7z9b1d3f"
+LOST = "job_01jd3k5m7p9r1t3v5x7z9b1d3f"
+OFFER = f"/v1/node/{NOBODY}/offers/offer_01jd3k5m7p9r1t3v5x7z9b1d3f"
+JSON = {"content-type": "application/json"}
+
+
+@dataclass(frozen=True)
+class Route:
+    """``who``: a key that may call it. ``body``: a valid one, of ids that nobody has; None where it takes none."""
+
+    method: str
+    path: str
+    who: str
+    body: dict[str, Any] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+STRICT = [
+    Route("POST", "/v1/jobs", "alice", JOB),
+    Route("POST", "/v1/availability", "alice", {"type": "render"}),
+    Route("POST", "/v1/quotes", "alice", {"type": "render"}),
+    Route("POST", "/v1/match", "alice", {"type": "render"}),
+    Route("POST", "/v1/tools/submit_job", "alice", JOB),
+    Route("POST", "/v1/tools/match", "alice", {"type": "render"}),
+    Route("POST", "/v1/tools/get_job", "alice", {"job_id": LOST}),
+    Route("POST", "/v1/tools/watch_job", "alice", {"job_id": LOST}),
+    Route("POST", "/v1/tools/cancel_job", "alice", {"job_id": LOST}),
+    Route("POST", "/v1/tools/network_metrics", "alice", {}),
+    Route("POST", "/v1/node/register", "miner", NODE),
+    Route("POST", f"/v1/node/{NOBODY}/heartbeat", "miner", {}),
+    Route("POST", f"{OFFER}/decline", "miner", {}),
+    Route("POST", f"{OFFER}/progress", "miner", {}),
+    Route("POST", f"{OFFER}/result", "miner", {"result": 1}),
+    Route("POST", f"{OFFER}/failure", "miner", {"error": "no"}),
+    Route("PUT", "/internal/nodes/standing", "ops", {"nodes": [{"node_id": NOBODY, "reputation": 1}]}),
+]
+LEGACY = [
+    Route("POST", "/api/nodes/register", "miner", {"walletAddress": "w"}),
+    Route("POST", "/api/nodes/heartbeat", "miner", {"walletAddress": "w"}),
+    Route("POST", f"/api/jobs/{LOST}/result", "miner", {"result": 1}),
+    Route("POST", f"/api/jobs/{LOST}/failure", "miner", {"error": "no"}),
+    Route("POST", "/api/matchmaker/match", "alice", {"jobId": "a", "jobType": "render"}),
+    Route("POST", "/internal/matchmaker/match", "alice", {"jobId": "a", "jobType": "render"}),
+    Route("POST", "/api/webhooks/trigger", "ops", {"event": "hello", "data": {}}),
+    Route("POST", "/internal/webhooks/trigger", "ops", {"event": "hello", "data": {}}),
+]
+WITH_BODY = STRICT + LEGACY
+WITHOUT_BODY = [
+    Route("POST", f"/v1/jobs/{LOST}/cancel", "alice"),
+    Route("POST", f"{OFFER}/accept", "miner"),
+    Route("POST", f"/v1/node/{NOBODY}/drain", "miner"),
+    Route("POST", f"/v1/node/{NOBODY}/resume", "miner"),
+    Route("GET", "/v1/tools", "alice"),
+    Route("GET", "/v1/jobs", "alice"),
+    Route("GET", f"/v1/jobs/{LOST}", "alice"),
+    Route("GET", f"/v1/jobs/{LOST}/wait", "alice"),
+    Route("GET", f"/v1/jobs/{LOST}/history", "alice"),
+    Route("GET", f"/v1/jobs/{LOST}/match", "alice"),
+    Route("GET", f"/v1/jobs/{LOST}/events", "alice"),
+    Route("GET", "/v1/availability", "alice"),
+    Route("GET", f"/v1/node/{NOBODY}/offers", "miner"),
+    Route("GET", "/api/jobs/available", "miner"),
+]
+KEYED = WITH_BODY + WITHOUT_BODY
+PUBLIC = ["/livez", "/readyz", "/health", "/api/metrics/current", "/internal/metrics/current", "/api/validation"]
+
+each_strict = pytest.mark.parametrize("route", STRICT, ids=str)
+each_body = pytest.mark.parametrize("route", WITH_BODY, ids=str)
+each_keyed = pytest.mark.parametrize("route", KEYED, ids=str)
+
+
+@asynccontextmanager
+async def nothing_changes(running: Hae) -> AsyncIterator[None]:
+    """Every row of the database is the same after the block as before it."""
+    before = await running.contents()
+    yield
+    assert await running.contents() == before
+
+
+async def refused(running: Hae, route: Route, *statuses: int, code: str = "", **request: Any) -> dict[str, Any]:
+    """Sends the request as the route's caller; the problem it gets, which must have one of these statuses."""
+    answer = await as_(running, route.who).request(route.method, route.path, **request)
+    return problem_of(answer, *statuses, code=code)
