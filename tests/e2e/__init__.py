@@ -1,0 +1,1 @@
+"""The installed `hae` command, run as a user runs it."""
