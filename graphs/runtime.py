@@ -10,7 +10,7 @@ from app.core.errors import Unavailable
 from app.services import placing
 from app.services.views import ViewKeeper
 from app.services.waves import Wave, committed_nodes
-from app.store import signals
+from app.store import jobs, signals
 from app.store.db import Database
 from graphs.job import JobContext, build
 
@@ -54,10 +54,10 @@ class WaveRunner:
             return await self._attempt(None, claimed)
         except Unavailable:
             raise
-        except Exception:
+        except Exception as error:
             due = claimed[0] if claimed else []
             log.exception("a wave of %d signals failed; running it again in halves", len(due))
-            return await self._halves(due)
+            return await self._halves(due, error)
 
     async def _attempt(self, ids: Sequence[int] | None, claimed: list[Due]) -> WaveReport:
         async with self.views.lock:
@@ -81,10 +81,10 @@ class WaveRunner:
             self.views.matchmaker.view.upsert(committed_nodes(wave))
         return WaveReport(len(due), sum(len(visit.moves) for visit in wave.visits.values()))
 
-    async def _halves(self, due: Due) -> WaveReport:
+    async def _halves(self, due: Due, error: Exception) -> WaveReport:
         """Run a failed wave's signals again in halves, until the culprit is alone; park it after its last try."""
         if len(due) <= 1:
-            return await self._alone(due)
+            return await self._alone(due, error)
         middle = len(due) // 2
         reports = [await self._half(half) for half in (due[:middle], due[middle:])]
         return WaveReport(
@@ -96,23 +96,26 @@ class WaveRunner:
             return await self._attempt([signal_id for signal_id, _, _ in due], [])
         except Unavailable:
             raise
-        except Exception:
+        except Exception as error:
             if len(due) == 1:
                 log.exception("job %s fails its wave", due[0][1])
-            return await self._halves(due)
+            return await self._halves(due, error)
 
-    async def _alone(self, due: Due) -> WaveReport:
+    async def _alone(self, due: Due, error: Exception) -> WaveReport:
         if not due:
             return WaveReport(0, 0, failed=True)
         signal_id, job_id, kind = due[0]
+        told = f"the job graph failed on signal {kind}: {type(error).__name__}"
         async with self.db.unit() as uow:
             parked = await signals.mark_poisoned(
                 uow,
                 [signal_id],
-                f"the job graph failed on signal {kind}",
+                told,
                 max_tries=self.limits.poison_tries,
                 retry_s=self.limits.poison_retry_s,
             )
+            if parked:
+                await jobs.poison(uow, job_id, told)
         if parked:
             log.error("signal %s of job %s is parked after %d tries", kind, job_id, self.limits.poison_tries)
         return WaveReport(1, 0, failed=True)

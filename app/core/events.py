@@ -89,6 +89,7 @@ class Reason(StrEnum):
     NODE_OFFLINE = "node_offline"
     RUN_FAILED = "run_failed"
     RUN_TIMED_OUT = "run_timed_out"
+    NODE_RESTARTED = "node_restarted"
     RETRIES_EXHAUSTED = "retries_exhausted"
     CANCEL_REQUESTED = "cancel_requested"
     NO_NODE_IN_TIME = "no_node_in_time"

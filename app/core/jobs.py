@@ -128,6 +128,7 @@ class Visit:
     report: Report | None
     signals: set[str]
     node_online: bool = True
+    node_draining: bool = False
     origin: tuple[JobState, int, int] = field(init=False)
     moves: list[Move] = field(default_factory=list)
     new_offer: Offer | None = None

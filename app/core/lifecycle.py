@@ -13,6 +13,9 @@ from app.core.events import Reason
 from app.core.jobs import Offer, Visit
 from app.core.states import JobState, OfferState
 
+RESTARTED = "the node restarted"
+"""The error of a run that its node gave up by registering afresh."""
+
 
 class Phase(StrEnum):
     """Which node of the graph takes the visit first."""
@@ -37,11 +40,15 @@ def setback(visit: Visit, now: datetime) -> Reason | None:
     if offer.state is OfferState.OPEN:
         if offer.expires_at <= now:
             return Reason.OFFER_EXPIRED
-        return None if visit.node_online else Reason.NODE_OFFLINE
+        if not visit.node_online:
+            return Reason.NODE_OFFLINE
+        return Reason.DRAINED if visit.node_draining else None
     if offer.state is not OfferState.ACCEPTED:
         return Reason.OFFER_EXPIRED
     if visit.report is not None:
-        return None if visit.report.ok else Reason.RUN_FAILED
+        if visit.report.ok:
+            return None
+        return Reason.NODE_RESTARTED if visit.report.error == RESTARTED else Reason.RUN_FAILED
     if run_deadline(visit, offer) <= now:
         return Reason.RUN_TIMED_OUT
     return None if visit.node_online else Reason.NODE_OFFLINE
@@ -74,7 +81,12 @@ def phase_of(visit: Visit, now: datetime) -> Phase:
 
 def counts_as_failure(reason: Reason) -> bool:
     """Whether a setback uses up one of the job's retries: declines and late answers to an offer do not."""
-    return reason in (Reason.RUN_FAILED, Reason.RUN_TIMED_OUT, Reason.NODE_OFFLINE)
+    return reason in (Reason.RUN_FAILED, Reason.RUN_TIMED_OUT, Reason.NODE_RESTARTED, Reason.NODE_OFFLINE)
+
+
+def counts_against_node(reason: Reason) -> bool:
+    """Whether the node is out for this job: not when it only went away, was drained or started again."""
+    return reason not in (Reason.NODE_OFFLINE, Reason.NODE_RESTARTED, Reason.DRAINED)
 
 
 def next_match_look(visit: Visit, now: datetime, never_fits: bool) -> datetime:

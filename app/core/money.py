@@ -54,5 +54,8 @@ def format_hyper(amount: int) -> str:
 
 
 def run_cost(price_per_gpu_hour: int, gpus: int, duration_ms: int) -> int:
-    """What a run costs in base units: price of a GPU-hour x GPUs x time, rounded up to one base unit."""
-    return -(-price_per_gpu_hour * gpus * max(duration_ms, 0) // 3_600_000)
+    """What a run costs in base units: price of a GPU-hour x GPUs x time, rounded up to one base unit.
+
+    At most MAX_AMOUNT: a senseless price must not make a finished job impossible to store.
+    """
+    return min(MAX_AMOUNT, -(-price_per_gpu_hour * gpus * max(duration_ms, 0) // 3_600_000))

@@ -48,10 +48,11 @@ _IDENTITY = frozenset({"principal", "idempotency_key", "source"})
 
 @dataclass(slots=True)
 class Submitted:
-    """``created`` is False when the idempotency key had made the job before."""
+    """``created`` is False when the idempotency key had made the job before; ``state`` is its present one."""
 
     job_id: str
     created: bool
+    state: JobState = JobState.PENDING
 
 
 @dataclass(slots=True)
@@ -89,6 +90,11 @@ async def submit(db: Database, submissions: Sequence[Submission]) -> list[Submit
             fresh.append(_new_job(job_id, one))
         if fresh:
             await _take_in(uow, fresh)
+        repeated = [one for one in answers if isinstance(one, Submitted) and not one.created]
+        if repeated:
+            states = await jobs.states_of(uow, [one.job_id for one in repeated])
+            for again in repeated:
+                again.state = states.get(again.job_id, (again.state, 0))[0]
     return answers
 
 

@@ -10,8 +10,10 @@ from app.core.access import Principal
 from app.core.errors import Conflict, NotFound
 from app.core.events import EventKind, Reason, SignalKind
 from app.core.ids import new_id
+from app.core.lifecycle import RESTARTED
 from app.core.states import NODE_MOVES, NodeState, check_move
-from app.store import events, heartbeats, nodes, offers, signals
+from app.services.offers import give_up_runs
+from app.store import events, heartbeats, nodes, signals
 from app.store.db import Database, UnitOfWork
 from app.store.events import NewEvent
 from app.store.nodes import NewNode, NodeRow
@@ -19,7 +21,10 @@ from app.store.nodes import NewNode, NodeRow
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A validated description of a node. ``price``: base units of HYPER per GPU-hour."""
+    """A validated description of a node. ``price``: base units of HYPER per GPU-hour.
+
+    ``fresh``: its worker has just started and runs nothing.
+    """
 
     wallet: str
     gpu_model: str
@@ -30,6 +35,7 @@ class Registration:
     price: int
     capacity: int
     details: dict[str, Any]
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +61,19 @@ _EVENT = {
 async def register(db: Database, principal: Principal, given: Registration) -> tuple[str, NodeState, bool]:
     """Register the node of a wallet, or update it: ``(node_id, state, created)``.
 
-    Registering counts as a sign of life. Raises Conflict when another account owns the wallet.
+    Registering counts as a sign of life. What a ``fresh`` node still holds is reported as failed, so that it goes on
+    elsewhere at once. Raises Conflict when another account owns the wallet.
     """
     row = NewNode(
         new_id("node"), principal.account, given.wallet, given.gpu_model, given.gpus, given.vram_gb,
         given.capabilities, given.region, given.price, given.capacity, given.details,
     )  # fmt: skip
     async with db.unit() as uow:
+        if given.fresh:
+            # Before the node's row is locked: waves lock offers first, then nodes.
+            known = await nodes.by_wallet(uow, given.wallet, principal.account)
+            if known is not None:
+                await give_up_runs(uow, known.node.id, RESTARTED)
         kept = await nodes.upsert(uow, row)
         if kept is None:
             raise Conflict("this wallet belongs to a node of another account", code="wallet_taken", field="wallet")
@@ -122,23 +134,28 @@ async def sweep_silent(db: Database, offline_after_s: float, limit: int = 500) -
 async def drain(db: Database, node: NodeRow, actor: str) -> NodeState:
     """Give the node no more jobs; open offers go elsewhere, running jobs go on. Repeating changes nothing."""
     async with db.unit() as uow:
-        source = node.node.state
+        source = await _locked(uow, node.node.id)
         if source is NodeState.DRAINING:
             return source
         await _move(uow, node.node.id, node.account, source, NodeState.DRAINING, Reason.DRAINED, actor)
-        unanswered = await offers.waiting(uow, [node.node.id])
-        won = await offers.decline(uow, [(offer.id, offer.node_id) for offer in unanswered], "draining")
-        await signals.add(uow, [(answer.job_id, SignalKind.OFFER_DECLINED, None) for answer in won])
+        # The wave takes the open offers back: waves lock offers before nodes, so they are not for us to lock now.
+        held = await heartbeats.jobs_on(uow, [node.node.id])
+        await signals.add(uow, [(job_id, SignalKind.LEASE_LOST, None) for job_id in held])
     return NodeState.DRAINING
 
 
 async def resume(db: Database, node: NodeRow, actor: str) -> NodeState:
     """Take a draining node back into service. Raises Conflict for a suspended or deregistered one."""
     async with db.unit() as uow:
-        if node.node.state is NodeState.ONLINE:
-            return NodeState.ONLINE
-        await _move(uow, node.node.id, node.account, node.node.state, NodeState.ONLINE, Reason.OPERATOR, actor)
+        source = await _locked(uow, node.node.id)
+        if source is not NodeState.ONLINE:
+            await _move(uow, node.node.id, node.account, source, NodeState.ONLINE, Reason.OPERATOR, actor)
     return NodeState.ONLINE
+
+
+async def _locked(uow: UnitOfWork, node_id: str) -> NodeState:
+    """The node's state now, which stays until the transaction ends: what the caller read before may be over."""
+    return (await nodes.lock(uow, [node_id]))[node_id].state
 
 
 async def set_standing(db: Database, given: Sequence[Standing]) -> int:

@@ -37,9 +37,9 @@ async def accept(db: Database, pairs: Sequence[tuple[str, str]]) -> list[HaeErro
     async with db.unit() as uow:
         won = await offers.accept(uow, pairs)
         await signals.add(uow, [(answer.job_id, SignalKind.OFFER_ACCEPTED, None) for answer in won])
-        taken = {answer.offer_id for answer in won}
+        taken = {(answer.offer_id, answer.node_id) for answer in won}
         return [
-            None if offer_id in taken else await _why_not(uow, offer_id, node_id, OfferState.ACCEPTED)
+            None if (offer_id, node_id) in taken else await _why_not(uow, offer_id, node_id, OfferState.ACCEPTED)
             for offer_id, node_id in pairs
         ]
 
@@ -76,9 +76,21 @@ async def report(db: Database, reports: Sequence[NewReport]) -> list[HaeError | 
     """Record results and failures in one transaction: None where taken (or an exact repeat), else why not."""
     async with db.unit() as uow:
         taken = await results.insert(uow, reports)
-        kinds = {r.offer_id: SignalKind.RESULT if r.ok else SignalKind.FAILURE for r in reports}
-        await signals.add(uow, [(job_id, kinds[offer_id], None) for offer_id, job_id in taken.items()])
-        return [None if r.offer_id in taken else await _not_taken(uow, r) for r in reports]
+        await signals.add(
+            uow, [(one.job_id, SignalKind.RESULT if one.ok else SignalKind.FAILURE, None) for one in taken]
+        )
+        known = {(one.offer_id, one.node_id, one.digest) for one in taken}
+        return [None if (r.offer_id, r.node_id, r.digest) in known else await _not_taken(uow, r) for r in reports]
+
+
+async def give_up_runs(uow: UnitOfWork, node_id: str, error: str) -> int:
+    """Report every run that the node holds and did not report as failed with ``error``; how many."""
+    held = await offers.waiting(uow, [node_id], states=(OfferState.ACCEPTED,))
+    if not held:
+        return 0
+    taken = await results.insert(uow, [new_report(offer.id, node_id, ok=False, error=error) for offer in held])
+    await signals.add(uow, [(one.job_id, SignalKind.FAILURE, None) for one in taken])
+    return len(taken)
 
 
 def new_report(

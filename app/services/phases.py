@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from app.core.events import Reason
 from app.core.jobs import Visit
-from app.core.lifecycle import counts_as_failure, setback
+from app.core.lifecycle import counts_against_node, counts_as_failure, setback
 from app.core.money import run_cost
 from app.core.states import JobState, OfferState, Settlement
 from app.services.waves import Wave
@@ -55,7 +55,7 @@ def admit(wave: Wave, visit: Visit) -> JobState:
     take_on(wave, visit)
     failed = counts_as_failure(reason) and job.state in (JobState.ASSIGNED, JobState.RUNNING)
     release(wave, visit, _closing(reason), failed=int(failed))
-    if reason is not Reason.NODE_OFFLINE and offer.node_id not in job.excluded:
+    if counts_against_node(reason) and offer.node_id not in job.excluded:
         job.excluded.append(offer.node_id)
     if visit.report is not None and visit.report.error:
         job.error = visit.report.error

@@ -60,7 +60,7 @@ class Bus:
             while self._unsent:
                 hints, self._unsent = self._unsent, Hints()
                 message = HintMessage(hints.work, hints.outbox, list(hints.nodes), list(hints.jobs))
-                entry = {"h": self._encoder.encode(message)}
+                entry: dict[Any, Any] = {"h": self._encoder.encode(message)}
                 await self._client.xadd(STREAM, entry, maxlen=KEEP, approximate=True)
                 self._note(True)
         except (RedisError, OSError) as error:

@@ -7,6 +7,7 @@ half of a small transaction's cost was SQLAlchemy's (docs/adr/002).
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ import asyncpg
 import msgspec
 
 from app.core.errors import Unavailable
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -84,15 +87,21 @@ class Database:
 
         Raises Unavailable when PostgreSQL is away, full or too busy to give a connection.
         """
+        connected = False
         try:
             pool = self._pool or await self._open()
-            async with pool.acquire(timeout=self._pool_timeout_s) as connection, connection.transaction():
-                uow = UnitOfWork(connection, await connection.fetchval("SELECT now()"))
-                yield uow
+            async with pool.acquire(timeout=self._pool_timeout_s) as connection:
+                connected = True
+                async with connection.transaction():
+                    uow = UnitOfWork(connection, await connection.fetchval("SELECT now()"))
+                    yield uow
         except _AWAY as error:
-            if isinstance(error, ValueError):
-                # asyncpg's refusal of a value (it is an InterfaceError, too): trying again would never help.
+            raise _away() from error
+        except asyncpg.PostgresError as error:
+            if connected:
                 raise
+            # It answers and lets nobody in: a changed password, a fail-over, maintenance. May pass, must be known.
+            log.warning("PostgreSQL refuses connections: %s: %s", type(error).__name__, error)
             raise _away() from error
         if uow.hints and self.on_commit is not None:
             await self.on_commit(uow.hints)
@@ -122,6 +131,8 @@ _AWAY = (
     asyncpg.InsufficientResourcesError,
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
+    # A primary that has become a standby.
+    asyncpg.ReadOnlySQLTransactionError,
     OSError,
     TimeoutError,
 )

@@ -58,46 +58,53 @@ async def save(uow: UnitOfWork, visits: Sequence[Visit]) -> None:
     """
     if not visits:
         return
-    jobs = [visit.job for visit in visits]
-    written = await uow.sql.fetch(
-        """UPDATE jobs SET state = u.state, reason = u.reason, attempt = u.attempt, failures = u.failures,
-            version = u.version, excluded = coalesce(string_to_array(nullif(u.excluded, ''), '|'), '{}'),
-            match_tries = u.match_tries, node_id = u.node_id, offer_id = u.offer_id, price = u.price, cost = u.cost,
-            settlement = u.settlement, error = u.error, assigned_at = u.assigned_at, started_at = u.started_at,
-            finished_at = u.finished_at, expires_at = u.expires_at
-        FROM unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::text[], $6::text[], $7::int[], $8::int[],
-            $9::int[], $10::text[], $11::int[], $12::text[], $13::text[], $14::int8[], $15::int8[], $16::text[],
-            $17::text[], $18::timestamptz[], $19::timestamptz[], $20::timestamptz[], $21::timestamptz[])
-            AS u(id, was_state, was_attempt, was_version, state, reason, attempt, failures, version, excluded,
-                match_tries, node_id, offer_id, price, cost, settlement, error, assigned_at, started_at, finished_at,
-                expires_at)
-        WHERE jobs.id = u.id AND jobs.state = u.was_state AND jobs.attempt = u.was_attempt
+    # One JSON document: as 21 arrays, encoding them was a tenth of a wave's CPU.
+    written = await uow.sql.fetchval(
+        """WITH u AS (SELECT * FROM json_to_recordset($1::json) AS r(id text, was_state text, was_attempt int,
+            was_version int, state text, reason text, attempt int, failures int, version int, excluded text[],
+            match_tries int, node_id text, offer_id text, price int8, cost int8, settlement text, error text,
+            assigned_at timestamptz, started_at timestamptz, finished_at timestamptz, expires_at timestamptz)),
+        moved AS (UPDATE jobs SET state = u.state, reason = u.reason, attempt = u.attempt, failures = u.failures,
+            version = u.version, excluded = u.excluded, match_tries = u.match_tries, node_id = u.node_id,
+            offer_id = u.offer_id, price = u.price, cost = u.cost, settlement = u.settlement, error = u.error,
+            assigned_at = u.assigned_at, started_at = u.started_at, finished_at = u.finished_at,
+            expires_at = u.expires_at
+        FROM u WHERE jobs.id = u.id AND jobs.state = u.was_state AND jobs.attempt = u.was_attempt
             AND jobs.version = u.was_version
-        RETURNING jobs.id""",
-        [job.id for job in jobs],
-        [visit.origin[0].value for visit in visits],
-        [visit.origin[1] for visit in visits],
-        [visit.origin[2] for visit in visits],
-        [job.state.value for job in jobs],
-        [str(job.reason) for job in jobs],
-        [job.attempt for job in jobs],
-        [job.failures for job in jobs],
-        [job.version for job in jobs],
-        ["|".join(job.excluded) for job in jobs],
-        [job.match_tries for job in jobs],
-        [job.node_id for job in jobs],
-        [job.offer_id for job in jobs],
-        [job.price for job in jobs],
-        [job.cost for job in jobs],
-        [job.settlement.value for job in jobs],
-        [job.error for job in jobs],
-        [job.assigned_at for job in jobs],
-        [job.started_at for job in jobs],
-        [job.finished_at for job in jobs],
-        [job.expires_at for job in jobs],
+        RETURNING jobs.id)
+        SELECT count(*) FROM moved""",
+        to_json([_saved(visit) for visit in visits]),
     )
-    if len(written) != len(jobs):
-        raise Conflict(f"{len(jobs) - len(written)} of {len(jobs)} guarded moves lost their race", code="lost_race")
+    if written != len(visits):
+        raise Conflict(f"{len(visits) - written} of {len(visits)} guarded moves lost their race", code="lost_race")
+
+
+def _saved(visit: Visit) -> dict[str, Any]:
+    job = visit.job
+    was_state, was_attempt, was_version = visit.origin
+    return {
+        "id": job.id,
+        "was_state": was_state,
+        "was_attempt": was_attempt,
+        "was_version": was_version,
+        "state": job.state,
+        "reason": job.reason,
+        "attempt": job.attempt,
+        "failures": job.failures,
+        "version": job.version,
+        "excluded": job.excluded,
+        "match_tries": job.match_tries,
+        "node_id": job.node_id,
+        "offer_id": job.offer_id,
+        "price": job.price,
+        "cost": job.cost,
+        "settlement": job.settlement,
+        "error": job.error,
+        "assigned_at": job.assigned_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+        "expires_at": job.expires_at,
+    }
 
 
 async def request_cancel(uow: UnitOfWork, job_id: str, account: str) -> bool:

@@ -38,9 +38,7 @@ async def add(uow: UnitOfWork, key: KeyRow) -> None:
 
 async def by_digest(uow: UnitOfWork, digest: str) -> KeyRow | None:
     """The live key with this sha256."""
-    row = await uow.sql.fetchrow(
-        f"SELECT {_COLUMNS} FROM api_keys WHERE digest = $1 AND revoked_at IS NULL", digest
-    )
+    row = await uow.sql.fetchrow(f"SELECT {_COLUMNS} FROM api_keys WHERE digest = $1 AND revoked_at IS NULL", digest)
     return None if row is None else KeyRow(*row)
 
 

@@ -117,14 +117,9 @@ async def apply(uow: UnitOfWork, changes: Sequence[SlotChange]) -> None:
             response_ms = CASE WHEN u.response_ms = 0 THEN nodes.response_ms
                 WHEN nodes.response_ms = 0 THEN u.response_ms
                 ELSE (nodes.response_ms * 4 + u.response_ms) / 5 END, {_TOUCH}
-        FROM unnest($1::text[], $2::int2[], $3::int[], $4::int[], $5::int[])
-            AS u(id, slots, completed, failed, response_ms)
-        WHERE nodes.id = u.id""",
-        [change.node_id for change in changes],
-        [change.slots for change in changes],
-        [change.completed for change in changes],
-        [change.failed for change in changes],
-        [change.response_ms for change in changes],
+        FROM json_to_recordset($1::json) AS u(node_id text, slots int2, completed int, failed int, response_ms int)
+        WHERE nodes.id = u.node_id""",
+        to_json(changes),
     )
 
 

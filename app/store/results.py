@@ -42,23 +42,17 @@ async def insert(uow: UnitOfWork, reports: Sequence[NewReport]) -> list[Taken]:
     Left out: offers not accepted by that node, attempts that are over, and second reports.
     """
     # FOR SHARE waits for a wave that is taking the job away, then sees that the offer is over.
+    # Inserted in order, too: batches that repeat each other's reports would wait for each other's keys.
     rows = await uow.sql.fetch(
-        """WITH new AS (SELECT * FROM unnest($1::text[], $2::text[], $3::bool[], $4::jsonb[], $5::jsonb[], $6::jsonb[],
-                $7::text[], $8::text[]) AS n(offer_id, node_id, ok, body, logs, metrics, error, digest)),
+        """WITH new AS (SELECT * FROM json_to_recordset($1::json) AS r(offer_id text, node_id text, ok bool, body jsonb,
+                logs jsonb, metrics jsonb, error text, digest text)),
         held AS (SELECT o.id, o.job_id, o.node_id, o.attempt FROM offers o JOIN new ON new.offer_id = o.id
             AND new.node_id = o.node_id WHERE o.state = 'accepted' AND o.holds_slots ORDER BY o.id FOR SHARE OF o)
         INSERT INTO results (offer_id, job_id, node_id, attempt, ok, body, logs, metrics, error, digest)
         SELECT new.offer_id, held.job_id, new.node_id, held.attempt, ok, body, logs, metrics, error, digest
-        FROM new JOIN held ON held.id = new.offer_id AND held.node_id = new.node_id
+        FROM new JOIN held ON held.id = new.offer_id AND held.node_id = new.node_id ORDER BY new.offer_id
         ON CONFLICT DO NOTHING RETURNING offer_id, job_id, node_id, ok, digest""",
-        [report.offer_id for report in reports],
-        [report.node_id for report in reports],
-        [report.ok for report in reports],
-        [to_json(report.body) for report in reports],
-        [to_json(report.logs) for report in reports],
-        [to_json(report.metrics) for report in reports],
-        [report.error for report in reports],
-        [report.digest for report in reports],
+        to_json(reports),
     )
     return [Taken(*row) for row in rows]
 

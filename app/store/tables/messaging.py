@@ -47,9 +47,7 @@ class Event(SQLModel, table=True):
     """What happened, told once: written with the change, read by SSE, webhooks and agents. ``seq`` orders a job's."""
 
     __tablename__: ClassVar[Any] = "events"
-    __table_args__: ClassVar[Any] = (
-        Index("events_job", "job_id", "seq", postgresql_where=text("job_id IS NOT NULL")),
-    )
+    __table_args__: ClassVar[Any] = (Index("events_job", "job_id", "seq", postgresql_where=text("job_id IS NOT NULL")),)
 
     id: str = Field(sa_column=id_column(primary_key=True))
     seq: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), nullable=False))

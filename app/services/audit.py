@@ -1,0 +1,43 @@
+"""What really happened, as the rows tell it: the material of an audit, gathered in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.store import audit
+from app.store.audit import JobRow, NodeRow, OfferRow, Traffic
+from app.store.db import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Everything kept of one account's jobs, of all nodes, and of the events of some kinds."""
+
+    jobs: list[JobRow]
+    offers: list[OfferRow]
+    nodes: list[NodeRow]
+    events: dict[str, int]
+
+
+async def record(db: Database, account: str, kinds: Sequence[str]) -> Record:
+    """The record as of one snapshot as far as nothing is under way: the statements see what each finds."""
+    async with db.unit() as uow:
+        return Record(
+            await audit.jobs_of(uow, account),
+            await audit.offers_of(uow, account),
+            await audit.nodes(uow),
+            await audit.events_by_kind(uow, kinds),
+        )
+
+
+async def node_ids(db: Database) -> dict[str, str]:
+    """Every node's id by its wallet."""
+    async with db.unit() as uow:
+        return {node.wallet: node.id for node in await audit.nodes(uow)}
+
+
+async def traffic(db: Database) -> Traffic:
+    """What is under way right now, cheaply enough to be asked every second."""
+    async with db.unit() as uow:
+        return await audit.traffic(uow)

@@ -1,0 +1,25 @@
+"""Delivers webhooks until it is killed: ``python -m tests.integration.store.delivering URL RECEIVER``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from app.store.db import Database
+from app.store.deliveries import DeliveryRows
+from app.webhooks.dispatcher import Dispatcher
+from app.webhooks.endpoints import Endpoint
+from app.webhooks.guard import Guard
+from app.webhooks.sender import Limits, Sender
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+async def main(url: str, receiver: str) -> None:
+    async with Sender(Guard(["127.0.0.0/8"]), Limits(total_s=60.0)) as sender:
+        endpoint = Endpoint("ops", "custom", receiver, SECRET)
+        await Dispatcher(DeliveryRows(Database(url)), sender, [endpoint], poll_s=0.05).run(asyncio.Event())
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""The background process on real servers."""

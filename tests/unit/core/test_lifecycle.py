@@ -1,0 +1,145 @@
+"""What a job's rows call for next, case by case."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.core.errors import IllegalTransition
+from app.core.events import Reason
+from app.core.jobs import Job, Offer, Report, Visit
+from app.core.lifecycle import Phase, counts_as_failure, next_match_look, phase_of, run_deadline, setback
+from app.core.requirements import Requirements
+from app.core.states import JOB_FINAL, JobState, OfferState, Settlement
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+
+
+def job(state: JobState = JobState.OFFERED, **changes: Any) -> Job:
+    made = Job(
+        id="job_1", account="acme", type="render", state=state, settlement=Settlement.NONE, reason="", attempt=1,
+        failures=0, version=1, requirements=Requirements(), policy="cheapest", priority=0, timeout_s=60, max_retries=1,
+        queue_ttl_s=600, excluded=[], match_tries=0, cancel_requested=False, node_id="node_1", offer_id="offer_1",
+        price=1, cost=None, error=None, created_at=NOW, expires_at=NOW + 600 * SECOND, assigned_at=None,
+        started_at=None, finished_at=None,
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+def offer(state: OfferState = OfferState.OPEN, **changes: Any) -> Offer:
+    decided = None if state is OfferState.OPEN else NOW
+    made = Offer(
+        "offer_1", "job_1", "node_1", 1, state, True, 1, 1, None, NOW - SECOND, NOW + SECOND, decided, None
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+def report(ok: bool) -> Report:
+    return Report("offer_1", ok, None if ok else "broke", NOW)
+
+
+def visit(the_job: Job, the_offer: Offer | None = None, the_report: Report | None = None, **changes: Any) -> Visit:
+    return Visit(the_job, the_offer, the_report, set(), **changes)
+
+
+OPEN, ACCEPTED, DECLINED = offer(), offer(OfferState.ACCEPTED), offer(OfferState.DECLINED)
+EXPIRED_OFFER = offer(expires_at=NOW)
+OVERDUE = offer(OfferState.ACCEPTED, decided_at=NOW - 60 * SECOND)
+STARTED = offer(OfferState.ACCEPTED, started_at=NOW)
+S, P, R = JobState, Phase, Reason
+
+CASES: list[tuple[str, Visit, Phase, Reason | None]] = [
+    ("pending", visit(job(S.PENDING)), P.ADMIT, None),
+    ("pending, cancelled", visit(job(S.PENDING, cancel_requested=True)), P.FINISH, None),
+    ("pending, time over", visit(job(S.PENDING, expires_at=NOW)), P.FINISH, None),
+    ("blocked", visit(job(S.BLOCKED)), P.REST, None),
+    ("blocked, cancelled", visit(job(S.BLOCKED, cancel_requested=True)), P.FINISH, None),
+    ("scheduled, cancelled", visit(job(S.SCHEDULED, cancel_requested=True)), P.FINISH, None),
+    ("offer open", visit(job(), OPEN), P.REST, None),
+    ("offer open, queue time over", visit(job(expires_at=NOW), OPEN), P.REST, None),
+    ("offer open, cancelled", visit(job(cancel_requested=True), OPEN), P.FINISH, None),
+    ("offer run out this instant", visit(job(), EXPIRED_OFFER), P.ADMIT, R.OFFER_EXPIRED),
+    ("offer open, node silent", visit(job(), OPEN, node_online=False), P.ADMIT, R.NODE_OFFLINE),
+    ("offer open, node drains", visit(job(), OPEN, node_draining=True), P.ADMIT, R.DRAINED),
+    ("offer declined", visit(job(), DECLINED), P.ADMIT, R.OFFER_DECLINED),
+    ("offer declined, cancelled", visit(job(cancel_requested=True), DECLINED), P.FINISH, R.OFFER_DECLINED),
+    ("offer withdrawn", visit(job(), offer(OfferState.WITHDRAWN)), P.ADMIT, R.OFFER_EXPIRED),
+    ("accepted", visit(job(), ACCEPTED), P.START, None),
+    ("accepted, then silent", visit(job(), ACCEPTED, node_online=False), P.ADMIT, R.NODE_OFFLINE),
+    ("accepted, node drains", visit(job(), ACCEPTED, node_draining=True), P.START, None),
+    ("accepted and done", visit(job(), ACCEPTED, report(True)), P.START, None),
+    ("accepted and failed", visit(job(), ACCEPTED, report(False)), P.ADMIT, R.RUN_FAILED),
+    ("assigned", visit(job(S.ASSIGNED), ACCEPTED), P.REST, None),
+    ("assigned, first progress", visit(job(S.ASSIGNED), STARTED), P.START, None),
+    ("assigned, done", visit(job(S.ASSIGNED), ACCEPTED, report(True)), P.FINISH, None),
+    ("assigned, overdue", visit(job(S.ASSIGNED), OVERDUE), P.ADMIT, R.RUN_TIMED_OUT),
+    ("assigned, overdue and done", visit(job(S.ASSIGNED), OVERDUE, report(True)), P.FINISH, None),
+    ("assigned, silent and done", visit(job(S.ASSIGNED), ACCEPTED, report(True), node_online=False), P.FINISH, None),
+    ("assigned, cancelled", visit(job(S.ASSIGNED, cancel_requested=True), ACCEPTED), P.FINISH, None),
+    ("cancelled, yet done", visit(job(S.ASSIGNED, cancel_requested=True), ACCEPTED, report(True)), P.FINISH, None),
+    ("running", visit(job(S.RUNNING), STARTED), P.REST, None),
+    ("running, silent", visit(job(S.RUNNING), STARTED, node_online=False), P.ADMIT, R.NODE_OFFLINE),
+    ("running, failed", visit(job(S.RUNNING), STARTED, report(False)), P.ADMIT, R.RUN_FAILED),
+    ("cancelled, failed", visit(job(S.RUNNING, cancel_requested=True), STARTED, report(False)), P.FINISH, R.RUN_FAILED),
+    ("running, done", visit(job(S.RUNNING), STARTED, report(True)), P.FINISH, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("at", "phase", "reason"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_phase_and_setback(at: Visit, phase: Phase, reason: Reason | None) -> None:
+    assert phase_of(at, NOW) is phase
+    assert setback(at, NOW) is reason
+
+
+@pytest.mark.parametrize("state", sorted(JOB_FINAL))
+@pytest.mark.parametrize("asked", [False, True])
+def test_what_is_over_rests_whatever_comes(state: JobState, asked: bool) -> None:
+    for the_offer in (None, OPEN, ACCEPTED, DECLINED, OVERDUE):
+        for the_report in (None, report(True), report(False)):
+            late = visit(job(state, cancel_requested=asked), the_offer, the_report, node_online=False)
+            assert phase_of(late, NOW) is Phase.REST
+            assert setback(late, NOW) is None
+
+
+def test_only_runs_that_were_lost_count_as_failures() -> None:
+    counted = {reason for reason in Reason if counts_as_failure(reason)}
+    assert counted == {Reason.RUN_FAILED, Reason.RUN_TIMED_OUT, Reason.NODE_RESTARTED, Reason.NODE_OFFLINE}
+
+
+def test_the_time_out_counts_from_the_acceptance() -> None:
+    assert run_deadline(visit(job(S.ASSIGNED)), ACCEPTED) == NOW + 60 * SECOND
+
+
+@given(st.integers(0, 10_000), st.booleans())
+def test_the_next_look_comes_later_and_later_and_never_after_the_end(tries: int, never_fits: bool) -> None:
+    at = next_match_look(visit(job(S.PENDING, match_tries=tries)), NOW, never_fits)
+    later = next_match_look(visit(job(S.PENDING, match_tries=tries + 1)), NOW, never_fits)
+    assert NOW < at <= later <= NOW + timedelta(seconds=30 if never_fits else 2)
+    hurried = next_match_look(visit(job(S.PENDING, match_tries=tries, expires_at=NOW + SECOND / 100)), NOW, never_fits)
+    assert hurried == NOW + SECOND / 100
+
+
+def test_a_move_keeps_its_history_and_a_wrong_one_changes_nothing() -> None:
+    at = visit(job(S.ASSIGNED))
+    with pytest.raises(IllegalTransition):
+        at.move(S.OFFERED, Reason.MATCHED, "engine", NOW)
+    assert (at.job.state, at.job.version, at.moves) == (S.ASSIGNED, 1, [])
+    at.move(S.COMPLETED, Reason.RESULT, "node_1", NOW)
+    assert (at.job.state, at.job.version, at.job.finished_at, at.job.final) == (S.COMPLETED, 2, NOW, True)
+    assert at.origin == (S.ASSIGNED, 1, 1)
+    (move,) = at.moves
+    assert (move.source, move.target, move.attempt, move.node_id) == (S.ASSIGNED, S.COMPLETED, 1, "node_1")
+
+
+@pytest.mark.parametrize(
+    ("assigned", "finished", "expected"),
+    [(None, NOW, None), (NOW, None, None), (NOW, NOW + 1.5 * SECOND, 1500), (NOW, NOW - SECOND, 0)],
+)
+def test_duration(assigned: datetime | None, finished: datetime | None, expected: int | None) -> None:
+    assert job(assigned_at=assigned, finished_at=finished).duration_ms == expected
