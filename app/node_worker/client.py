@@ -12,11 +12,10 @@ import math
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-import httpx
 import msgspec
 
 from app.core.retry import backoff_s
-from app.node_worker.connections import Answer, Channel
+from app.node_worker.connections import Answer, Channel, TransportError
 from app.node_worker.wire import Description, NodeStatus, Offer, Offers, Problem, Registration
 
 CALL_S = 10.0
@@ -138,8 +137,8 @@ class NodeApi:
         headers = self._with_body if content else self._bare
         try:
             answer = await channel.exchange(method, path, headers, content, timeout_s=timeout_s)
-        except httpx.TransportError as exc:
-            raise UnreachableError(f"{type(exc).__name__} {exc}".rstrip()) from exc
+        except TransportError as exc:
+            raise UnreachableError(str(exc)) from exc
         if answer.status not in _RETRYABLE:
             channel.connections.note(channel.base_url, None)
         if answer.status >= HTTPStatus.MULTIPLE_CHOICES:

@@ -6,7 +6,10 @@ import msgspec
 
 
 class Description(msgspec.Struct, frozen=True):
-    """A node as it registers: ``vram_gb`` per GPU, ``capacity`` in slots, the price a decimal string."""
+    """A node as it registers: ``vram_gb`` per GPU, ``capacity`` in slots, the price a decimal string.
+
+    ``fresh``: the worker has just started, so whatever the server thinks it runs is lost.
+    """
 
     wallet: str
     gpu_model: str
@@ -16,6 +19,7 @@ class Description(msgspec.Struct, frozen=True):
     region: str
     price_per_gpu_hour_hyper: str
     capacity: int
+    fresh: bool = False
 
 
 class Registration(msgspec.Struct, frozen=True):

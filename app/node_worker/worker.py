@@ -53,7 +53,7 @@ class Worker:
         tasks: list[asyncio.Task[None]] = []
         stopping = asyncio.create_task(stop.wait())
         try:
-            tasks.append(asyncio.create_task(self._register(resume=True)))
+            tasks.append(asyncio.create_task(self._register(started=True)))
             await asyncio.wait({stopping, tasks[0]}, return_when=asyncio.FIRST_COMPLETED)
             if not tasks[0].done():
                 return 0
@@ -76,7 +76,7 @@ class Worker:
             await asyncio.gather(*leftovers, return_exceptions=True)
             await self._executor.close()
 
-    async def _register(self, *, resume: bool) -> None:
+    async def _register(self, *, started: bool) -> None:
         config = self._config
         description = Description(
             wallet=config.wallet,
@@ -87,10 +87,11 @@ class Worker:
             region=config.region,
             price_per_gpu_hour_hyper=config.price_per_gpu_hour_hyper,
             capacity=config.slots,
+            fresh=started,
         )
         known = await self._api.register(description)
         self._node_id, self._interval_s = known.node_id, max(known.heartbeat_interval_s, 1.0)
-        if resume and known.state == "draining":
+        if started and known.state == "draining":
             # Left over from this node's last shutdown; who starts a worker wants it to work.
             await self._api.resume(self._node_id)
         self._stats.registered += 1
@@ -118,7 +119,7 @@ class Worker:
                 raise
             logger.warning("node %s: %s", self._config.wallet, exc)
             if exc.status == 404:
-                await self._register(resume=False)
+                await self._register(started=False)
             else:
                 await asyncio.sleep(_REFUSED_PAUSE_S)
             return []

@@ -1,0 +1,110 @@
+"""Three receivers on loopback that stand for Discord, Slack and a custom hook, and count what reaches them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from types import TracebackType
+
+from app.webhooks import signing
+
+DISCORD, SLACK, CUSTOM = "discord", "slack", "custom"
+SUBSCRIBED: dict[str, list[str]] = {
+    # Slack takes one message a second and Discord about as many, so chats get what is rare.
+    SLACK: ["node_offline"],
+    DISCORD: ["job_failed", "job_expired"],
+    CUSTOM: ["job_completed", "job_failed", "job_expired", "job_cancelled", "node_offline"],
+}
+"""Which kinds of events each receiver is sent."""
+_LARGEST_BODY = 1 << 20
+
+
+class Receivers:
+    """An async context manager. ``delivered``: good messages by receiver; ``refused``: those that were not.
+
+    A custom message is good when its Standard Webhooks signature is, and counts once however often it is sent (it is
+    known by webhook-id); a chat's is good when it is what that chat takes.
+    """
+
+    def __init__(self) -> None:
+        self.secret = signing.new_secret()
+        self.delivered = dict.fromkeys(SUBSCRIBED, 0)
+        self.refused = 0
+        self.port = 0
+        self._seen: set[str] = set()
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Receivers:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.close()
+        for connection in self._connections:
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    @property
+    def total(self) -> int:
+        return sum(self.delivered.values())
+
+    def settings(self) -> dict[str, object]:
+        """The section ``webhooks`` of a configuration that sends to these receivers."""
+        endpoints = [
+            {"name": name, "kind": name, "url": f"http://127.0.0.1:{self.port}/{name}", "events": kinds}
+            | ({"secret": self.secret} if name == CUSTOM else {})
+            for name, kinds in SUBSCRIBED.items()
+        ]
+        return {"endpoints": endpoints, "allow_networks": ["127.0.0.0/8"]}
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                request, *lines = head.rstrip("\r\n").split("\r\n")
+                headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+                length = int(headers.get("content-length", "0"))
+                if length > _LARGEST_BODY:
+                    return
+                status = self._take(request.split(" ")[1].strip("/"), headers, await reader.readexactly(length))
+                answer = f"HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n"
+                writer.write(answer.encode())
+                await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError, IndexError):
+            return
+        except asyncio.CancelledError:
+            return
+        finally:
+            self._connections.discard(task)
+            writer.transport.abort()
+
+    def _take(self, name: str, headers: dict[str, str], body: bytes) -> str:
+        if name == CUSTOM:
+            if not signing.verify(self.secret, headers, body, time.time()):
+                self.refused += 1
+                return "401 Unauthorized"
+            message_id = headers["webhook-id"]
+            if message_id in self._seen:
+                return "200 OK"
+            self._seen.add(message_id)
+        elif not _is_message(name, body):
+            self.refused += 1
+            return "400 Bad Request"
+        self.delivered[name] += 1
+        return "204 No Content" if name == DISCORD else "200 OK"
+
+
+def _is_message(name: str, body: bytes) -> bool:
+    try:
+        message = json.loads(body)
+    except ValueError:
+        return False
+    wanted = {DISCORD: ("embeds", "content"), SLACK: ("blocks", "text")}.get(name, ())
+    return isinstance(message, dict) and any(message.get(key) for key in wanted)

@@ -1,0 +1,140 @@
+"""What a demo stands on: a directory of its own, real servers in it, the engine's processes, keys."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from app import embedded
+from app.core.access import Scope
+from app.demo.children import Child, Children
+from app.demo.receivers import Receivers
+from app.demo.scenario import FleetNode, FleetOrder, Scenario
+from app.embedded import EmbeddedServers
+from app.services import keys
+from app.store import migrate
+from app.store.db import Database
+
+ACCOUNT = "demo-agent"
+START_S = 40.0
+_POLLS_PER_S = 80.0
+"""Long-polls a second that all nodes together may cost: what their heartbeat interval follows from."""
+
+
+@dataclass(slots=True)
+class Stage:
+    """A running engine. ``living`` and ``doomed`` are the fleets' processes, ``worker`` the engine's worker."""
+
+    url: str
+    db: Database
+    receivers: Receivers
+    children: Children
+    worker: Child
+    living: list[Child]
+    doomed: Child
+    agent_key: str
+    operator_key: str
+
+    async def restart_worker(self) -> None:
+        """Start `hae worker` again after it was killed."""
+        self.worker = await self.children.start("hae worker", ["app", "worker"])
+
+
+@asynccontextmanager
+async def staged(scenario: Scenario) -> AsyncIterator[Stage]:
+    """Set everything up and take it down again, whatever happens. Raises DemoError and EmbeddedError.
+
+    The nodes' workers have their orders when this returns, and are registering.
+    """
+    async with AsyncExitStack() as stack:
+        directory = stack.enter_context(_directory())
+        children = await stack.enter_async_context(Children())
+        # Their imports take as long as PostgreSQL's first start, so they go along with it.
+        living = [await children.start("fleet", ["app.demo.fleet"]) for _ in scenario.fleets]
+        doomed = await children.start("doomed fleet", ["app.demo.fleet"])
+        servers = await stack.enter_async_context(_servers(directory / "data"))
+        receivers = await stack.enter_async_context(Receivers())
+        config = directory / "demo.json"
+        config.write_text(json.dumps(_settings(len(scenario.nodes)) | {"webhooks": receivers.settings()}))
+        db = Database(servers.database_url, pool_size=2, application="hae demo")
+        stack.push_async_callback(db.close)
+        # Before their servers end; the nodes first and at once, since a thousand good-byes would take seconds.
+        stack.push_async_callback(children.stop, kill_first=[*living, doomed])
+        children.env |= {
+            "DATABASE_URL": servers.database_url,
+            "REDIS_URL": servers.redis_url,
+            "HAE_CONFIG": str(config),
+        }
+        serve = await children.start("hae serve", ["app", "serve", "--host", "127.0.0.1", "--port", "0"])
+        worker = await children.start("hae worker", ["app", "worker"])
+        _, agent_key = await keys.create(db, ACCOUNT, [Scope.AGENT], "hae demo")
+        _, node_key = await keys.create(db, "demo-operator", [Scope.NODE], "hae demo fleets")
+        _, operator_key = await keys.create(db, "demo-operator", [Scope.OPERATOR], "hae demo")
+        line = await serve.says("http://", START_S)
+        url = line[line.index("http://") :].split()[0]
+        for child, nodes in [*zip(living, scenario.fleets, strict=True), (doomed, scenario.doomed)]:
+            await child.tell(_order(url, node_key, scenario.seed, nodes))
+        yield Stage(url, db, receivers, children, worker, living, doomed, agent_key, operator_key)
+
+
+def _settings(nodes: int) -> dict[str, object]:
+    """Shorter times than in service, so that falling back and falling silent can be seen within a minute."""
+    heartbeat_s = max(3.0, nodes / _POLLS_PER_S)
+    return {
+        "nodes": {
+            "offline_after_s": heartbeat_s + 1.0,
+            "heartbeat_interval_s": heartbeat_s,
+            "heartbeat_flush_s": 1.0,
+        },
+        "jobs": {"offer_ttl_s": 3.0, "queue_ttl_s": 15, "run_timeout_s": 30},
+        "log": {"level": "warning", "format": "text"},
+    }
+
+
+def _order(url: str, key: str, seed: int, nodes: list[FleetNode]) -> bytes:
+    return msgspec.json.encode(FleetOrder(url, key, seed, nodes))
+
+
+@contextmanager
+def _directory() -> Iterator[Path]:
+    """A directory that the servers can use: as root they run as another user, who must be able to enter it."""
+    path = Path(tempfile.mkdtemp(prefix="hae-demo-"))
+    try:
+        path.chmod(0o711)
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@asynccontextmanager
+async def _servers(data_dir: Path) -> AsyncIterator[EmbeddedServers]:
+    """PostgreSQL and Valkey, migrated; started in a thread, because starting blocks for seconds."""
+
+    def start() -> EmbeddedServers:
+        servers = embedded.start(data_dir)
+        try:
+            migrate.upgrade(servers.database_url)
+        except BaseException:
+            servers.close()
+            raise
+        return servers
+
+    starting = asyncio.ensure_future(asyncio.to_thread(start))
+    try:
+        servers = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        # The thread cannot be interrupted; what it started must not stay.
+        (await starting).close()
+        raise
+    try:
+        yield servers
+    finally:
+        await asyncio.shield(asyncio.to_thread(servers.close))
