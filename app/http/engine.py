@@ -15,8 +15,10 @@ from app.services.batching import Batcher
 from app.services.desk import Desk
 from app.services.keys import Authenticator
 from app.services.network import NetworkFigures
+from app.services.nodes import Registration
 from app.services.ownership import Ownership
 from app.services.pulse import Pulse
+from app.services.registration import Answer, register_many
 from app.services.views import ViewKeeper, matchmaker_from
 from app.settings import Settings
 from app.store import events, jobs
@@ -47,6 +49,7 @@ class Engine:
     ownership: Ownership
     accepts: Batcher[tuple[str, str], None]
     reports: Batcher[NewReport, None]
+    registers: Batcher[tuple[Principal, Registration], Answer]
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
 
@@ -107,6 +110,10 @@ def build_engine(settings: Settings) -> Engine:
         answers: list[HaeError | None] = await offers.report(db, reports)
         return answers
 
+    async def register(calls: Sequence[tuple[Principal, Registration]]) -> Sequence[Answer | Exception]:
+        answers: list[Answer | HaeError] = await register_many(db, calls)
+        return answers
+
     job_desk = Desk(job_states, settings.worker.poll_s)
     offer_desk = Desk(open_offers, settings.worker.poll_s)
     return Engine(
@@ -129,6 +136,7 @@ def build_engine(settings: Settings) -> Engine:
         ownership=Ownership(db),
         accepts=Batcher(accept),
         reports=Batcher(report),
+        registers=Batcher(register),
     )
 
 

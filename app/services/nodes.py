@@ -64,10 +64,7 @@ async def register(db: Database, principal: Principal, given: Registration) -> t
     Registering counts as a sign of life. What a ``fresh`` node still holds is reported as failed, so that it goes on
     elsewhere at once. Raises Conflict when another account owns the wallet.
     """
-    row = NewNode(
-        new_id("node"), principal.account, given.wallet, given.gpu_model, given.gpus, given.vram_gb,
-        given.capabilities, given.region, given.price, given.capacity, given.details,
-    )  # fmt: skip
+    row = new_node(principal, given)
     async with db.unit() as uow:
         if given.fresh:
             # Before the node's row is locked: waves lock offers first, then nodes.
@@ -83,13 +80,7 @@ async def register(db: Database, principal: Principal, given: Registration) -> t
             await events.add_node_history(
                 uow, [(node_id, None, NodeState.REGISTERED, Reason.REGISTERED, principal.key_id)]
             )
-            data = {
-                "node_id": node_id,
-                "gpu_model": given.gpu_model,
-                "gpus": given.gpus,
-                "region": given.region,
-            }
-            await events.add(uow, [NewEvent(EventKind.NODE_REGISTERED, data, principal.account, None, node_id)])
+            await events.add(uow, [registered_event(row)])
         if state is NodeState.DEREGISTERED:
             await _move(
                 uow,
@@ -103,6 +94,19 @@ async def register(db: Database, principal: Principal, given: Registration) -> t
         await _heard(uow, [(node_id, None)])
         found = await nodes.get(uow, node_id, None)
     return node_id, found.node.state if found else state, created
+
+
+def new_node(principal: Principal, given: Registration) -> NewNode:
+    """The row of a node not seen before, with an id of its own."""
+    return NewNode(
+        new_id("node"), principal.account, given.wallet, given.gpu_model, given.gpus, given.vram_gb,
+        given.capabilities, given.region, given.price, given.capacity, given.details,
+    )  # fmt: skip
+
+
+def registered_event(row: NewNode) -> NewEvent:
+    data = {"node_id": row.id, "gpu_model": row.gpu_model, "gpus": row.gpus, "region": row.region}
+    return NewEvent(EventKind.NODE_REGISTERED, data, row.account, None, row.id)
 
 
 async def heard(db: Database, beats: Sequence[tuple[str, int | None]]) -> None:

@@ -77,6 +77,29 @@ async def upsert(uow: UnitOfWork, node: NewNode) -> tuple[str, NodeState, bool] 
     return None if row is None else (row[0], NodeState(row[1]), row[2])
 
 
+async def known_wallets(uow: UnitOfWork, wallets: Sequence[str]) -> set[str]:
+    """Which of these wallets have a node."""
+    rows = await uow.sql.fetch("SELECT wallet FROM nodes WHERE wallet = ANY($1::text[])", list(wallets))
+    return {row[0] for row in rows}
+
+
+async def insert_online(uow: UnitOfWork, rows: Sequence[NewNode]) -> set[str]:
+    """Insert new nodes as online, with their heartbeats; the ids inserted. Wallets that are taken are left out."""
+    # In wallet order: two batches that name the same wallets in other orders would wait for each other.
+    inserted = await uow.sql.fetch(
+        """INSERT INTO nodes (id, account, wallet, state, gpu_model, gpus, vram_gb, capabilities, region, price,
+            capacity, details)
+        SELECT id, account, wallet, 'online', gpu_model, gpus, vram_gb, capabilities, region, price, capacity, details
+        FROM json_to_recordset($1::json) AS n(id text, account text, wallet text, gpu_model text, gpus int2,
+            vram_gb int2, capabilities int, region text, price int8, capacity int2, details jsonb)
+        ORDER BY wallet ON CONFLICT (wallet) DO NOTHING RETURNING id""",
+        to_json(rows),
+    )
+    ids = {row[0] for row in inserted}
+    await uow.sql.execute("INSERT INTO node_heartbeats (node_id) SELECT unnest($1::text[])", sorted(ids))
+    return ids
+
+
 async def move(uow: UnitOfWork, node_id: str, sources: Sequence[NodeState], target: NodeState) -> NodeState | None:
     """Guarded move of one node; the state it left, or None when it was in none of ``sources``."""
     row = await uow.sql.fetchrow(

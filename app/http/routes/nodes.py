@@ -53,7 +53,7 @@ async def register(
         details={"name": data.name, "gpu_model": data.gpu_model},
         fresh=data.fresh,
     )
-    node_id, state, created = await nodes.register(engine.db, principal, given)
+    node_id, state, created = await engine.registers.call((principal, given))
     answer = Registered(
         node_id=node_id,
         state=state.value,
