@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
 
 from app.core.states import JobState
 from app.services.desk import Desk
@@ -24,6 +22,3 @@ class ToolContext:
     job_desk: Desk[tuple[JobState, int]]
     defaults: JobsSettings
     default_policy: str
-
-
-Runner = Callable[..., Coroutine[Any, Any, Any]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,10 @@ PortOption = Annotated[
     int | None, typer.Option(help="Port; 0 takes a free one (setting server.port, 3002)", show_default=False)
 ]
 Answer = TypeVar("Answer")
+
+
+SUPERVISED = "HAE_SUPERVISED"
+"""Environment variable in which `hae up` tells its children its process id."""
 
 
 class CommandError(Exception):
@@ -114,6 +119,14 @@ def _newer(status: revision.Status) -> str:
     )
 
 
+async def _end_with(parent: int, stop: asyncio.Event) -> None:
+    """Set ``stop`` when `hae up`, whose child this is, has died: its servers would be stopped under an orphan."""
+    # Nothing tells of a parent's death but a look.
+    while os.getppid() == parent:  # noqa: ASYNC110
+        await asyncio.sleep(0.5)
+    stop.set()
+
+
 def run(main: Callable[[asyncio.Event], Awaitable[Answer]]) -> Answer:
     """Run ``main(stop)`` on uvloop; SIGTERM and SIGINT set ``stop``, a second one ends the process at once."""
 
@@ -128,6 +141,12 @@ def run(main: Callable[[asyncio.Event], Awaitable[Answer]]) -> Answer:
 
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(each, told, each)
-        return await main(stop)
+        parent = os.environ.get(SUPERVISED, "")
+        watching = asyncio.create_task(_end_with(int(parent), stop)) if parent.isdecimal() else None
+        try:
+            return await main(stop)
+        finally:
+            if watching is not None:
+                watching.cancel()
 
     return uvloop.run(guarded())

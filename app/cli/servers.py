@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from app.cli.environment import ConfigOption, HostOption, PortOption, at_address, environment, run
+from app.cli.environment import CommandError, ConfigOption, HostOption, PortOption, at_address, environment, run
 from app.http.server import run_server
 from app.settings import Settings
 from app.workers.supervisor import run_worker
@@ -19,7 +19,10 @@ def serve(config: ConfigOption = None, host: HostOption = None, port: PortOption
     """Serve the API: agents, nodes, operators, OpenAPI pages at /schema. Run as many as you like."""
     with environment(config, "serve") as settings:
         settings = at_address(settings, host, port)
-        run(lambda stop: run_server(settings, stop, lambda bound: announce(settings, bound)))
+        try:
+            run(lambda stop: run_server(settings, stop, lambda bound: announce(settings, bound)))
+        except OSError as error:
+            raise CommandError(str(error)) from error
 
 
 def worker(config: ConfigOption = None) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import os
 import sys
 
 import typer
 
+from app import embedded
 from app.cli.environment import (
+    SUPERVISED,
     CommandError,
     ConfigOption,
     HostOption,
@@ -16,6 +21,11 @@ from app.cli.environment import (
     run,
 )
 from app.cli.processes import supervise
+from app.settings import load
+
+log = logging.getLogger(__name__)
+
+REVIVE_S = 3.0
 
 
 def add_to(cli: typer.Typer) -> None:
@@ -23,14 +33,48 @@ def add_to(cli: typer.Typer) -> None:
 
 
 def up(config: ConfigOption = None, host: HostOption = None, port: PortOption = None) -> None:
-    """Run a whole engine on this machine: one API process and one worker, restarted when they die."""
+    """Run a whole engine on this machine: one API process and one worker, restarted when they die.
+
+    So are the embedded PostgreSQL and Valkey, where the settings name no others.
+    """
+    own = load(config)
+    embedded_ones = not (own.database.url and own.redis.url)
     with environment(config, "up") as settings:
         settings = at_address(settings, host, port)
         hae = [sys.executable, "-m", "app"]
         where = ["--host", settings.server.host, "--port", str(settings.server.port)]
-        env = {"DATABASE_URL": settings.database.url, "REDIS_URL": settings.redis.url}
+        env = {
+            "DATABASE_URL": settings.database.url,
+            "REDIS_URL": settings.redis.url,
+            SUPERVISED: str(os.getpid()),
+        }
         if config:
             env["HAE_CONFIG"] = str(config)
-        code = run(lambda stop: supervise({"serve": [*hae, "serve", *where], "worker": [*hae, "worker"]}, env, stop))
+        commands = {"serve": [*hae, "serve", *where], "worker": [*hae, "worker"]}
+
+        async def everything(stop: asyncio.Event) -> int:
+            reviving = asyncio.create_task(_revive(stop)) if embedded_ones else None
+            try:
+                return await supervise(commands, env, stop)
+            finally:
+                stop.set()
+                if reviving is not None:
+                    await reviving
+
+        code = run(everything)
     if code:
         raise CommandError("a process failed again and again; its last lines are above")
+
+
+async def _revive(stop: asyncio.Event) -> None:
+    """Start the embedded servers again whenever one of them has died."""
+    directory = embedded.default_data_dir()
+    while not stop.is_set():
+        try:
+            await asyncio.wait_for(stop.wait(), REVIVE_S)
+        except TimeoutError:
+            try:
+                # Joins what runs and starts what does not; this process's own share keeps them from stopping.
+                await asyncio.to_thread(lambda: embedded.start(directory).close())
+            except embedded.EmbeddedError as error:
+                log.warning("the embedded servers cannot be started: %s", error)

@@ -93,7 +93,6 @@ class Reason(StrEnum):
     RETRIES_EXHAUSTED = "retries_exhausted"
     CANCEL_REQUESTED = "cancel_requested"
     NO_NODE_IN_TIME = "no_node_in_time"
-    POISONED = "poisoned"
     HEARTBEAT = "heartbeat"
     SILENT = "silent"
     DRAINED = "drained"

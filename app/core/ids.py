@@ -16,9 +16,6 @@ _PAIRS = tuple(a + b for a in _ALPHABET for b in _ALPHABET)
 _RANDOM_BITS = 80
 _SHIFTS = tuple(range(70, -10, -10))
 
-ID_LENGTH_MAX = 40
-"""Longest id the database stores (prefix, underscore, 26 characters, room to grow)."""
-
 _lock = threading.Lock()
 _last = 0
 _time_text = (0, "")

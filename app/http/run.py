@@ -95,7 +95,7 @@ def listen(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except (OSError, UnicodeError, OverflowError) as exc:
-        raise OSError(f"cannot listen on {host}:{port}: {exc}") from exc
+        raise OSError(f"cannot listen on {host}:{port}: {_reason(exc)}") from exc
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -103,9 +103,13 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen(_BACKLOG)
     except (OSError, OverflowError) as exc:
         listener.close()
-        raise OSError(getattr(exc, "errno", None), f"cannot listen on {host}:{port}: {exc}") from exc
+        raise OSError(f"cannot listen on {host}:{port}: {_reason(exc)}") from exc
     listener.setblocking(False)
     return listener
+
+
+def _reason(exc: Exception) -> str:
+    return getattr(exc, "strerror", None) or str(exc)
 
 
 def _innermost(exc: BaseException) -> BaseException:

@@ -53,11 +53,16 @@ class ViewKeeper:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Refresh every ``refresh_s`` until ``stop``; an absent database is tried again, never fatal."""
+        stale = False
         while not stop.is_set():
             try:
                 await self.refresh()
+                stale = False
             except HaeError as error:
-                log.warning("view not refreshed: %s", error.detail)
+                # Four times a second: said once.
+                if not stale:
+                    log.warning("the view stands still: %s", error.detail)
+                stale = True
             try:
                 await asyncio.wait_for(stop.wait(), self.refresh_s)
             except TimeoutError:

@@ -15,7 +15,7 @@ from app.settings.tree import Settings
 Path = tuple[str, ...]
 
 PREFIX: Final = "HAE_"
-NOT_SETTINGS: Final = frozenset({"HAE_CONFIG", "HAE_DATA_DIR", "HAE_API_KEY", "HAE_API_URL"})
+NOT_SETTINGS: Final = frozenset({"HAE_CONFIG", "HAE_DATA_DIR", "HAE_API_KEY", "HAE_API_URL", "HAE_SUPERVISED"})
 """Variables with the prefix that others read: the command line, the embedded servers and clients."""
 
 LEGACY: Final[dict[str, Path]] = {

@@ -76,7 +76,6 @@ class ServerSettings(Section, frozen=True):
     port: Annotated[int, _range("Port to listen on; 0 takes a free one", 0, 65_535)] = 3002
     grace_s: Annotated[float, _range("Seconds that open requests get to finish on shutdown", 0, 3600)] = 10.0
     api_key: Annotated[str, _secret("A key with all scopes, beside those of `hae keys`; empty = none")] = ""
-    max_body_bytes: Annotated[int, _range("Largest request body in bytes", 1024, 2**30)] = 1_048_576
 
 
 class DatabaseSettings(Section, frozen=True):

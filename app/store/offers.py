@@ -130,12 +130,6 @@ async def get(uow: UnitOfWork, offer_id: str) -> Offer | None:
     return None if row is None else offer_from(row)
 
 
-async def held_for_job(uow: UnitOfWork, job_id: str) -> Offer | None:
-    """The offer by which a job holds a node right now."""
-    row = await uow.sql.fetchrow(f"SELECT {OFFER_COLUMNS} FROM offers WHERE job_id = $1 AND holds_slots", job_id)
-    return None if row is None else offer_from(row)
-
-
 async def waiting(
     uow: UnitOfWork, node_ids: Sequence[str], *, states: Sequence[OfferState] = (OfferState.OPEN,)
 ) -> list[OpenOffer]:
@@ -168,12 +162,3 @@ async def waiting(
         )
         for row in rows
     ]
-
-
-async def nodes_with_open(uow: UnitOfWork, node_ids: Sequence[str]) -> set[str]:
-    """Which of these nodes have an open offer waiting: what long-polls fall back on when a hint was lost."""
-    rows = await uow.sql.fetch(
-        "SELECT DISTINCT node_id FROM offers WHERE node_id = ANY($1::text[]) AND holds_slots AND state = 'open'",
-        node_ids,
-    )
-    return {row[0] for row in rows}

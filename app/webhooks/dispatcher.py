@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from app.core.deliveries import Delivery, DeliveryOutcome, DeliveryState
+from app.core.errors import HaeError
 from app.core.retry import backoff_s
 from app.webhooks.endpoints import Endpoint
 from app.webhooks.outcome import Outcome, Verdict
@@ -110,9 +111,12 @@ class Dispatcher:
             try:
                 await self._round()
                 failures = 0
-            except Exception:
+            except Exception as error:
                 failures += 1
-                logger.exception("webhook deliveries cannot be read or recorded; trying again")
+                if isinstance(error, HaeError):
+                    logger.warning("webhook deliveries are waiting: %s", error.detail)
+                else:
+                    logger.exception("webhook deliveries cannot be read or recorded; trying again")
                 await _first_of(stop, timeout=backoff_s(failures, base_s=self._poll_s, cap_s=30.0))
             else:
                 await self._rest(stop)

@@ -107,7 +107,7 @@ async def listing(
         list[JobType] | None, QueryParameter(name="type", description="Only these types; may be repeated")
     ] = None,
     cursor: Annotated[
-        str, QueryParameter(max_length=40, pattern=r"^[A-Za-z0-9_\-]*$", description="next_cursor of the last page")
+        str, QueryParameter(max_length=40, pattern=r"^(job_[0-9a-z]{26})?$", description="next_cursor of the last page")
     ] = "",
     limit: Annotated[int, QueryParameter(ge=1, le=200)] = 50,
 ) -> JobPage:

@@ -25,7 +25,9 @@ class Register(Input, kw_only=True):
     gpu_model: Annotated[GpuModel, Meta(description="Such as RTX 4090; spelling is normalised")]
     gpus: Annotated[int, Meta(ge=1, le=64, description="GPUs on the node, all of one model")] = 1
     vram_gb: Annotated[int, Meta(ge=0, le=1024, description="GB of memory per GPU")] = 0
-    capabilities: Annotated[list[CapabilityName], Meta(max_length=8, description="What it can run")] = []
+    capabilities: Annotated[
+        list[CapabilityName], Meta(max_length=8, description="What it can run; inference unless said")
+    ] = msgspec.field(default_factory=lambda: ["inference"])
     region: Annotated[RegionName, Meta(description="Its continent; empty = not told")] = ""
     price_per_gpu_hour_hyper: Annotated[
         str,
