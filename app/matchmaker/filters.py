@@ -23,6 +23,12 @@ class Sieve:
         self.left = left
         self.rejects: dict[str, int] = {}
 
+    def copy(self) -> Sieve:
+        """An independent sieve; masks are shared, as they are replaced and never changed."""
+        other = Sieve(self.mask, self.left)
+        other.rejects = dict(self.rejects)
+        return other
+
     def drop(self, name: str, mask: Mask) -> None:
         """Go on with the nodes in ``mask``, a subset of the present ones; the others fell at ``name``."""
         left = int(np.count_nonzero(mask))

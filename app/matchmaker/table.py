@@ -33,6 +33,7 @@ class NodeTable:
         self._models = Codes()
         self._regions = Codes()
         self._version = 0
+        self._writes = 0
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -75,6 +76,7 @@ class NodeTable:
                 self._vacant.append(slot)
                 removed += 1
         self._version += removed > 0
+        self._writes += removed > 0
         return removed
 
     def adjust(self, node_id: str, slots: int) -> None:
@@ -139,6 +141,7 @@ class NodeTable:
         if accepted:
             self._rows = self._columns.head(len(self._ids))
             self._version += 1
+            self._writes += 1
         return len(accepted)
 
     def _held_version(self, node_id: str, accepted: dict[str, NodeRecord]) -> int | None:

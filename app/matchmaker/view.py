@@ -14,6 +14,9 @@ from app.matchmaker.table import NodeTable
 from app.matchmaker.terms import Terms, price_term
 from app.matchmaker.types import BUSY, EXCLUDED, OFFLINE, Availability, Candidate, Match, Query, Verdict
 
+_FITS_KEPT = 64
+"""Requirements whose fitting nodes are kept between writes: the jobs of a wave are often alike."""
+
 
 class NodeView(NodeTable):
     """The table of nodes together with the answers it gives: exact, whatever the order in which nodes came.
@@ -26,6 +29,8 @@ class NodeView(NodeTable):
             raise InvalidInput(f"min_reputation must be in 0..{MAX_REPUTATION}", field="min_reputation")
         super().__init__(weights)
         self.min_reputation = min_reputation
+        self._fits: dict[Requirements, Sieve] = {}
+        self._fits_at = 0
 
     def match(self, query: Query, top_n: int = 5) -> Match:
         """The ``top_n`` best feasible nodes under the query's policy, best first.
@@ -72,7 +77,18 @@ class NodeView(NodeTable):
         )
 
     def _fitting(self, asked: Requirements, excluded: set[int]) -> Sieve:
-        """The nodes that pass every filter but ``busy``."""
+        """The nodes that pass every filter but ``busy``. Kept for queries alike until a row is written."""
+        if excluded:
+            return self._sift(asked, excluded)
+        if self._fits_at != self._writes or len(self._fits) >= _FITS_KEPT:
+            self._fits.clear()
+            self._fits_at = self._writes
+        kept = self._fits.get(asked)
+        if kept is None:
+            kept = self._fits[asked] = self._sift(asked, excluded)
+        return kept.copy()
+
+    def _sift(self, asked: Requirements, excluded: set[int]) -> Sieve:
         rows = self._rows
         # Removed nodes are not online either: the difference is exactly the nodes that are known and away.
         sieve = Sieve(rows.online, len(self))
