@@ -11,6 +11,7 @@ from app.core.access import Principal
 from app.core.errors import HaeError
 from app.core.states import JobState
 from app.services import nodes, offers
+from app.services.background import keep_running
 from app.services.batching import Batcher
 from app.services.desk import Desk
 from app.services.keys import Authenticator
@@ -56,14 +57,8 @@ class Engine:
     async def start(self) -> None:
         """Start the tasks behind the routes."""
         self.db.on_commit = self.bus.publish
-        for part in (
-            self.job_desk.run(self.stopping),
-            self.event_desk.run(self.stopping),
-            self.offer_desk.run(self.stopping),
-            self.pulse.run(self.stopping),
-            self.bus.listen(self._heard, self.stopping),
-        ):
-            self._tasks.append(asyncio.create_task(part))
+        parts = (self.job_desk.run, self.event_desk.run, self.offer_desk.run, self.pulse.run, self._listen)
+        self._tasks += [asyncio.create_task(keep_running(part, self.stopping)) for part in parts]
 
     async def close(self) -> None:
         """Stop the tasks, write the last heartbeats, close the connections."""
@@ -71,6 +66,9 @@ class Engine:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.bus.close()
         await self.db.close()
+
+    async def _listen(self, stop: asyncio.Event) -> None:
+        await self.bus.listen(self._heard, stop)
 
     async def _heard(self, message: HintMessage) -> None:
         self.job_desk.wake(message.jobs)
