@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -22,14 +23,17 @@ class NetworkFigures:
         self.max_age_s = max_age_s
         self._figures: Figures | None = None
         self._counted = 0.0
+        # Anyone may ask, and all at once: one counts, the others wait for it.
+        self._counting = asyncio.Lock()
 
     async def current(self) -> Figures:
         """Raises Unavailable when Postgres is away and nothing was counted before."""
-        if self._figures is None or time.monotonic() - self._counted > self.max_age_s:
-            async with self.db.unit() as uow:
-                self._figures = await figures.network(uow)
-            self._counted = time.monotonic()
-        return self._figures
+        async with self._counting:
+            if self._figures is None or time.monotonic() - self._counted > self.max_age_s:
+                async with self.db.unit() as uow:
+                    self._figures = await figures.network(uow)
+                self._counted = time.monotonic()
+            return self._figures
 
 
 async def trigger(db: Database, principal: Principal, name: str, data: dict[str, Any]) -> None:

@@ -48,8 +48,13 @@ class ViewKeeper:
 
     async def ensure_fresh(self) -> None:
         """Refresh when the view is older than ``refresh_s``."""
-        if self.age_s > self.refresh_s:
-            await self.refresh()
+        if self.age_s <= self.refresh_s:
+            return
+        async with self.lock:
+            # Of many that found it old, the first has refreshed it for all.
+            if self.age_s > self.refresh_s:
+                async with self.db.unit() as uow:
+                    await self.refresh_in(uow)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Refresh every ``refresh_s`` until ``stop``; an absent database is tried again, never fatal."""

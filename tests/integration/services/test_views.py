@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from app.store.db import Database
+import asyncio
+from contextlib import AbstractAsyncContextManager
+
+import pytest
+
+from app.matchmaker.matchmaker import Matchmaker
+from app.services.network import NetworkFigures
+from app.services.views import ViewKeeper
+from app.store.db import Database, UnitOfWork
 from tests import factories
 from tests.integration.graphs.invariants import check_view
 
@@ -41,3 +49,20 @@ async def test_a_view_that_is_fresh_enough_is_left_alone(db: Database) -> None:
     assert len(keeper.matchmaker.view) == 0
     await keeper.refresh()
     assert len(keeper.matchmaker.view) == 1
+
+
+async def test_many_that_find_the_view_or_the_figures_old_cost_one_look(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views, figures = ViewKeeper(db, Matchmaker(), 60.0), NetworkFigures(db, 60.0)
+    looks = 0
+    opened = db.unit
+
+    def counted() -> AbstractAsyncContextManager[UnitOfWork]:
+        nonlocal looks
+        looks += 1
+        return opened()
+
+    monkeypatch.setattr(db, "unit", counted)
+    await asyncio.gather(*(views.ensure_fresh() for _ in range(20)), *(figures.current() for _ in range(20)))
+    assert looks == 2
