@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -62,7 +62,6 @@ class JobView:
     job: Job
     payload: dict[str, Any]
     report: dict[str, Any] | None = None
-    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 async def submit(db: Database, submissions: Sequence[Submission]) -> list[Submitted | IdempotencyClash]:

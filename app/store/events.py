@@ -109,7 +109,8 @@ async def add_node_history(uow: UnitOfWork, rows: Sequence[tuple[str, NodeState 
 async def of_job(uow: UnitOfWork, job_id: str, after: int, limit: int) -> list[StoredEvent]:
     """A job's events with ``seq`` above ``after``, oldest first.
 
-    One job's events are written under the lock of its row, so their ``seq`` follows their commits: none is missed.
+    One job's events are written under the lock of its row, progress under that of its offer, which waves lock, too: so
+    their ``seq`` follows their commits, and none is missed.
     """
     rows = await uow.sql.fetch(
         """SELECT seq, id, kind, job_id, node_id, data, at FROM events

@@ -163,12 +163,6 @@ async def states_of(uow: UnitOfWork, ids: Sequence[str]) -> dict[str, NodeState]
     return {row[0]: NodeState(row[1]) for row in rows}
 
 
-async def horizon(uow: UnitOfWork) -> int:
-    """Every transaction below this id is over: rows changed at or above it must be read again next time."""
-    value: int = await uow.sql.fetchval("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
-    return value
-
-
 async def changed_since(uow: UnitOfWork, since: int) -> tuple[list[NodeRecord], int]:
     """Nodes written by transactions at or above ``since`` (0 = all), and the horizon to ask from next time.
 
