@@ -1,0 +1,1 @@
+"""What others recorded or specified, held against this project's own code."""
