@@ -27,6 +27,18 @@ class EventKind(StrEnum):
     NODE_DRAINING = "node_draining"
     NODE_SUSPENDED = "node_suspended"
     NODE_DEREGISTERED = "node_deregistered"
+    PAYMENT_OBSERVED = "payment_observed"
+    """A payment of the job is on chain, and may yet be forked out."""
+    PAYMENT_REVERTED = "payment_reverted"
+    """The observed payment was forked out."""
+    PAYMENT_DISTRIBUTED = "payment_distributed"
+    """The payment is final, and is what it should be."""
+    PAYMENT_DISPUTED = "payment_disputed"
+    """The payment is final, and is not what it should be."""
+    JOB_LINKED = "job_linked"
+    """The job and an account on chain belong together from now on."""
+    OPERATOR_MISMATCH = "operator_mismatch"
+    """On chain another operator was assigned, or reported the result, than the one the engine chose."""
     OPERATOR_MESSAGE = "operator_message"
     """Sent by hand through /internal/webhooks/trigger."""
 
@@ -42,6 +54,9 @@ NOTIFIED = frozenset(
         EventKind.JOB_EXPIRED,
         EventKind.NODE_REGISTERED,
         EventKind.NODE_OFFLINE,
+        EventKind.PAYMENT_DISTRIBUTED,
+        EventKind.PAYMENT_DISPUTED,
+        EventKind.OPERATOR_MISMATCH,
         EventKind.OPERATOR_MESSAGE,
     }
 )
@@ -74,6 +89,9 @@ class SignalKind(StrEnum):
     LEASE_LOST = "lease_lost"
     CANCEL_REQUESTED = "cancel_requested"
     DEADLINE = "deadline"
+    CHAIN_CREATED = "chain_created"
+    CHAIN_CANCELLED = "chain_cancelled"
+    CHAIN_PAYMENT = "chain_payment"
 
 
 class Reason(StrEnum):
@@ -98,3 +116,8 @@ class Reason(StrEnum):
     DRAINED = "drained"
     REGISTERED = "registered"
     OPERATOR = "operator"
+    CHAIN = "chain"
+    PAYMENT_SEEN = "payment_seen"
+    PAYMENT_FINAL = "payment_final"
+    PAYMENT_GONE = "payment_gone"
+    CREATION_GONE = "creation_gone"

@@ -4,6 +4,7 @@ from app.settings.given import SettingsError
 from app.settings.leaves import Row, describe
 from app.settings.loading import load
 from app.settings.tree import (
+    ChainSettings,
     DatabaseSettings,
     EndpointSettings,
     JobsSettings,
@@ -20,6 +21,7 @@ from app.settings.tree import (
 )
 
 __all__ = [
+    "ChainSettings",
     "DatabaseSettings",
     "EndpointSettings",
     "JobsSettings",

@@ -80,6 +80,9 @@ class ServerSettings(Section, frozen=True):
 
 class DatabaseSettings(Section, frozen=True):
     url: Annotated[str, _secret("PostgreSQL; empty = the embedded one", "postgresql", "postgres")] = ""
+    direct_url: Annotated[
+        str, _secret("PostgreSQL past PgBouncer, for locks that last; empty = url", "postgresql", "postgres")
+    ] = ""
     pool_size: Annotated[int, _range("Connections a process keeps", 1, 1000)] = 10
     pool_timeout_s: Annotated[float, _above_zero("Seconds to wait for a free connection", 600)] = 5.0
     pgbouncer: Annotated[bool, _means("Whether the URL leads through PgBouncer in transaction mode")] = False
@@ -168,6 +171,26 @@ class SolanaSettings(Section, frozen=True):
     payment_splitter_program_id: Annotated[str, _means("Program id of the payment splitter")] = ""
 
 
+class ChainSettings(Section, frozen=True):
+    fallback_rpc_url: Annotated[str, _secret("Further JSON-RPC, asked when the first does not answer", *_HTTP)] = ""
+    hyper_mint: Annotated[str, _means("Mint of HYPER; payments are verified against it, none without it")] = ""
+    treasury: Annotated[str, _means("Wallet that a payment's 10 % go to; empty = not checked")] = ""
+    incentive_pool: Annotated[str, _means("Wallet that a payment's 5 % of incentives go to; empty = not checked")] = ""
+    start_slot: Annotated[int, _range("Slot that a first scan goes back to; 0 = the program's first", 0, 2**62)] = 0
+    spec_grace_s: Annotated[
+        float, _range("Seconds that a job on chain waits for its spec, before it runs by defaults", 0, _DAY_S)
+    ] = 60.0
+    scan_s: Annotated[float, _above_zero("Seconds between scans that no notification asked for", 600)] = 2.0
+    overlap_slots: Annotated[int, _range("Slots behind the cursor that every scan reads again", 0, 10_000)] = 64
+    batch: Annotated[int, _range("Transactions fetched in one request; 1 where the node takes no batches", 1, 1000)] = (
+        100
+    )
+    requests_per_s: Annotated[float, _range("Requests a second that a node allows; 0 = any number", 0, 100_000)] = 0.0
+    timeout_s: Annotated[float, _above_zero("Seconds a node has to answer", 300)] = 10.0
+    submit: Annotated[bool, _means("Whether to send assign_job and settle_job; needs keypair")] = False
+    keypair: Annotated[str, _secret("File of the keypair that signs them, as solana-keygen makes it, or its JSON")] = ""
+
+
 class Settings(Section, frozen=True):
     """All settings of one process. Fields in ``_s`` are seconds, ``_hyper`` decimal strings of HYPER."""
 
@@ -181,3 +204,4 @@ class Settings(Section, frozen=True):
     webhooks: WebhooksSettings = field(default_factory=WebhooksSettings)
     log: LogSettings = field(default_factory=LogSettings)
     solana: SolanaSettings = field(default_factory=SolanaSettings)
+    chain: ChainSettings = field(default_factory=ChainSettings)

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Integer,
+    Numeric,
     SmallInteger,
     String,
     Text,
@@ -38,6 +39,21 @@ def text_column(*, nullable: bool = True) -> Column[Any]:
 def amount_column(*, nullable: bool = False, default: int | None = None) -> Column[Any]:
     """Base units of HYPER."""
     return Column(BigInteger, nullable=nullable, server_default=None if default is None else text(str(default)))
+
+
+def u64_column(*, nullable: bool = False, default: int | None = None) -> Column[Any]:
+    """What the chain keeps in a u64: twice as far as bigint reaches. Read back as Decimal."""
+    return Column(Numeric(20, 0), nullable=nullable, server_default=None if default is None else text(str(default)))
+
+
+def key_column(*, primary_key: bool = False, nullable: bool = False, unique: bool = False) -> Column[Any]:
+    """A public key in base58."""
+    return Column(String(44), primary_key=primary_key, nullable=nullable, unique=unique)
+
+
+def signature_column(*, primary_key: bool = False, nullable: bool = False) -> Column[Any]:
+    """A transaction's signature in base58."""
+    return Column(String(88), primary_key=primary_key, nullable=nullable)
 
 
 def int_column(*, default: int | None = None, nullable: bool = False) -> Column[Any]:

@@ -16,6 +16,7 @@ from app.store.tables.columns import (
     id_column,
     int_column,
     json_column,
+    key_column,
     name_column,
     names_column,
     one_of,
@@ -47,6 +48,13 @@ class Job(SQLModel, table=True):
         CheckConstraint("cost >= 0", name="jobs_cost"),
         # No index on what moves change, and room on the pages: a move then rewrites no index (HOT).
         Index("jobs_account_id", "account", "id"),
+        # For jobs that come on chain, which have the hash, too: the oldest that is not on chain yet.
+        Index(
+            "jobs_requirements_hash",
+            "requirements_hash",
+            "id",
+            postgresql_where=text("requirements_hash <> '' AND chain_job IS NULL"),
+        ),
         {"postgresql_with": {"fillfactor": 60}},
     )
 
@@ -69,6 +77,8 @@ class Job(SQLModel, table=True):
     region: str = Field(sa_column=name_column(2, default=""))
     min_reputation: int = Field(sa_column=small_column(default=0))
     max_price: int | None = Field(sa_column=amount_column(nullable=True))
+    requirements_hash: str = Field(sa_column=name_column(64, default=""))
+    chain_job: str | None = Field(sa_column=key_column(nullable=True))
     policy: str = Field(sa_column=name_column(40))
     priority: int = Field(sa_column=small_column(default=0))
     timeout_s: int = Field(sa_column=int_column())
