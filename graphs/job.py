@@ -45,12 +45,12 @@ class JobContext:
 
 
 Runs = Runtime[JobContext]
-AfterReceive = Literal["admit", "start", "finish", "publish"]
-AfterAdmit = Literal["match", "start", "finish", "publish"]
+AfterReceive = Literal["admit", "start", "finish", "settle", "publish"]
+AfterAdmit = Literal["match", "start", "finish", "settle", "publish"]
 AfterMatch = Literal["claim", "offer"]
 AfterClaim = Literal["match", "offer"]
-AfterOffer = Literal["start", "finish", "publish"]
-AfterStart = Literal["finish", "publish"]
+AfterOffer = Literal["start", "finish", "settle", "publish"]
+AfterStart = Literal["finish", "settle", "publish"]
 
 
 async def receive(state: WaveState, runtime: Runs) -> Command[AfterReceive]:
@@ -99,7 +99,7 @@ async def start(state: WaveState) -> Command[AfterStart]:
         phases.take_on(wave, visit)
         if visit.report is not None:
             wave.to_finish.append(job_id)
-    return Command(goto="finish" if wave.to_finish else "publish")
+    return Command(goto=_after_starting(wave))
 
 
 async def finish(state: WaveState) -> Command[Literal["settle"]]:
@@ -111,10 +111,12 @@ async def finish(state: WaveState) -> Command[Literal["settle"]]:
 
 
 async def settle(state: WaveState) -> Command[Literal["publish"]]:
-    """Price what was completed."""
+    """Price what was completed, and take note of payments on chain."""
     wave = state["wave"]
     for job_id in wave.to_finish:
         phases.settle(wave, wave.visits[job_id])
+    for job_id in wave.to_finish + wave.to_settle:
+        phases.take_payment(wave.visits[job_id])
     return Command(goto="publish")
 
 
@@ -123,10 +125,14 @@ async def publish(state: WaveState, runtime: Runs) -> None:
     await save_wave(runtime.context.uow, state["wave"])
 
 
-def _after_placing(wave: Wave) -> Literal["start", "finish", "publish"]:
-    if wave.to_start:
-        return "start"
-    return "finish" if wave.to_finish else "publish"
+def _after_placing(wave: Wave) -> Literal["start", "finish", "settle", "publish"]:
+    return "start" if wave.to_start else _after_starting(wave)
+
+
+def _after_starting(wave: Wave) -> AfterStart:
+    if wave.to_finish:
+        return "finish"
+    return "settle" if wave.to_settle else "publish"
 
 
 JobGraph = CompiledStateGraph[WaveState, JobContext, WaveState, WaveState]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from msgspec import UNSET
+
 from app.core.jobs import Job
 from app.core.money import format_hyper, parse_price
 from app.core.requirements import (
@@ -15,7 +17,8 @@ from app.core.requirements import (
     parse_capabilities,
 )
 from app.services.jobs import JobView
-from tools.schemas import JobAnswer, JobSummary, Wants
+from app.store.chain.job_links import JobLink
+from tools.schemas import JobAnswer, JobOnChain, JobSummary, Wants
 
 
 def requirements_of(wants: Wants, job_type: JobType) -> Requirements:
@@ -59,6 +62,20 @@ def job_answer(view: JobView) -> JobAnswer:
         model=given.get("model", ""),
         prompt=given.get("prompt", ""),
         input=given.get("input", {}),
+        chain=UNSET if view.chain is None else _on_chain(view.chain),
+    )
+
+
+def _on_chain(link: JobLink) -> JobOnChain:
+    return JobOnChain(
+        address=link.address,
+        chain_job_id=link.chain_job_id,
+        price_hyper=hyper(link.price),
+        status=link.status,
+        payment=link.payment,
+        payment_reason=link.payment_reason or "",
+        mismatch=link.mismatch or "",
+        signatures=link.signatures,
     )
 
 
@@ -83,4 +100,5 @@ def _told(job: Job) -> dict[str, Any]:
         "finished_at": stamp(job.finished_at),
         "duration_ms": job.duration_ms or 0,
         "error": job.error or "",
+        "requirements_hash": job.requirements_hash,
     }

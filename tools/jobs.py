@@ -9,10 +9,11 @@ from app.core.errors import HaeError
 from app.core.states import JOB_FINAL, JobState
 from app.matchmaker.policy import get_policy
 from app.services import jobs
-from app.services.jobs import Submission
+from app.services.jobs import PAYLOAD, Submission
 from tools.answers import job_answer, requirements_of
 from tools.context import ToolContext
-from tools.schemas import CancelJob, GetJob, JobAnswer, SubmitAnswer, SubmitJob, WatchJob
+from tools.schemas import CancelJob, GetJob, JobAnswer, JobSpec, SubmitAnswer, SubmitJob, WatchJob
+from tools.specs import requirements_hash
 
 CANCEL_WAIT_S = 2.0
 """How long cancel_job waits for the job graph to end the job, so that the answer shows it."""
@@ -25,7 +26,7 @@ async def submit_many(
     wishes: list[Submission | HaeError] = []
     for principal, asked in calls:
         try:
-            wishes.append(_submission(context, principal, asked))
+            wishes.append(submission_of(context, principal, asked, asked.idempotency_key))
         except HaeError as error:
             wishes.append(error)
     sound = [wish for wish in wishes if isinstance(wish, Submission)]
@@ -36,13 +37,21 @@ async def submit_many(
         if isinstance(outcome, HaeError):
             answers.append(outcome)
         else:
-            answers.append(SubmitAnswer(job_id=outcome.job_id, state=outcome.state, created=outcome.created))
+            answers.append(
+                SubmitAnswer(
+                    job_id=outcome.job_id,
+                    state=outcome.state,
+                    created=outcome.created,
+                    requirements_hash=outcome.requirements_hash,
+                )
+            )
     return answers
 
 
-def _submission(context: ToolContext, principal: Principal, asked: SubmitJob) -> Submission:
+def submission_of(context: ToolContext, principal: Principal, asked: JobSpec, idempotency_key: str = "") -> Submission:
+    """What the request comes to, the network's defaults filled in. Raises InvalidInput."""
     defaults = context.defaults
-    payload = {"model": asked.model, "prompt": asked.prompt, "input": asked.input}
+    payload = {name: getattr(asked, name) for name in PAYLOAD}
     return Submission(
         principal=principal,
         type=asked.type.value,
@@ -53,7 +62,8 @@ def _submission(context: ToolContext, principal: Principal, asked: SubmitJob) ->
         timeout_s=asked.timeout_s or defaults.run_timeout_s,
         max_retries=defaults.max_retries if asked.max_retries < 0 else asked.max_retries,
         queue_ttl_s=asked.queue_ttl_s or defaults.queue_ttl_s,
-        idempotency_key=asked.idempotency_key,
+        idempotency_key=idempotency_key,
+        requirements_hash=requirements_hash(asked),
     )
 
 

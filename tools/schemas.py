@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from app.core.requirements import MAX_GPUS, MAX_REPUTATION, MAX_VRAM_GB, JobType
 
@@ -62,8 +62,8 @@ class Wants(Input, kw_only=True):
     max_price_per_gpu_hour_hyper: Hyper = ""
 
 
-class SubmitJob(Wants, kw_only=True):
-    """A job to run."""
+class JobSpec(Wants, kw_only=True):
+    """What a job is to do: what its requirements hash is the hash of."""
 
     type: Type
     model: Annotated[str, Meta(max_length=200, description="Model to run, such as qwen-7b")] = ""
@@ -74,6 +74,11 @@ class SubmitJob(Wants, kw_only=True):
     timeout_s: Annotated[int, Meta(ge=0, le=604_800, description="Longest run; 0 = the network's default")] = 0
     queue_ttl_s: Annotated[int, Meta(ge=0, le=604_800, description="Longest wait for a node; 0 = default")] = 0
     max_retries: Annotated[int, Meta(ge=-1, le=20, description="Failed runs to make up for; -1 = default")] = -1
+
+
+class SubmitJob(JobSpec, kw_only=True):
+    """A job to run."""
+
     idempotency_key: Annotated[
         str,
         Meta(max_length=200, description="The same key and request make one job, however often it is sent"),
@@ -129,6 +134,7 @@ class NetworkMetrics(Input, kw_only=True):
 class JobSummary(msgspec.Struct, kw_only=True):
     """A job as lists show it. Empty strings stand for what is not there yet; times are UTC, RFC 3339.
 
+    ``requirements_hash``: sha256 of what was asked for, as a job on chain names it.
     ``version`` rises with every change of state; ``attempt`` counts the nodes it was tried on; ``final``: over for
     good. ``cost_hyper``: what a completed run cost, in HYPER; ``duration_ms``: from the node's acceptance to the end.
     """
@@ -152,10 +158,32 @@ class JobSummary(msgspec.Struct, kw_only=True):
     finished_at: str = ""
     duration_ms: int = 0
     error: str = ""
+    requirements_hash: str = ""
+
+
+class JobOnChain(msgspec.Struct, kw_only=True):
+    """A job's account on chain. ``price_hyper``: what the whole job pays; ``status``: as the chain has it.
+
+    ``payment``: none, observed (not final yet, or not to be verified), valid or invalid, then with
+    ``payment_reason``. ``mismatch``: assigned_operator or completed_operator where the chain names another operator
+    than the one the engine chose. ``signatures``: transactions of its payments, oldest first.
+    """
+
+    address: str
+    chain_job_id: str
+    price_hyper: str = ""
+    status: str = ""
+    payment: str = "none"
+    payment_reason: str = ""
+    mismatch: str = ""
+    signatures: list[str] = []
 
 
 class JobAnswer(JobSummary, kw_only=True):
-    """A job with what was asked and what its node reported. ``result`` is any JSON, null before there is one."""
+    """A job with what was asked and what its node reported. ``result`` is any JSON, null before there is one.
+
+    ``chain``: its account on chain, left out while it has none.
+    """
 
     result: Any = None
     logs: list[Any] = []
@@ -163,14 +191,20 @@ class JobAnswer(JobSummary, kw_only=True):
     model: str = ""
     prompt: str = ""
     input: dict[str, Any] = {}
+    # Left out, for want of a schema without alternatives that says null or an object.
+    chain: JobOnChain | UnsetType = UNSET
 
 
 class SubmitAnswer(msgspec.Struct, kw_only=True):
-    """``created`` is false when the idempotency key had made this job before; ``state`` is the job's present one."""
+    """``created`` is false when the idempotency key had made this job before; ``state`` is the job's present one.
+
+    ``requirements_hash``: what a job on chain has to carry to be this one.
+    """
 
     job_id: str
     state: str
     created: bool
+    requirements_hash: str = ""
     next_action: str = "Call watch_job with this job_id to wait for the result."
 
 

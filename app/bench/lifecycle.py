@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 
 from app.core.access import Principal
-from app.core.requirements import Requirements
+from app.core.requirements import JobType, Requirements
 from app.matchmaker.matchmaker import Matchmaker
 from app.services import jobs, nodes, offers
 from app.services.jobs import Submission
@@ -21,6 +21,8 @@ from app.store.db import Database, Hints
 from app.store.figures import network
 from app.workers.queue import WaveLoop
 from graphs.runtime import WaveLimits, WaveRunner
+from tools.schemas import SubmitJob
+from tools.specs import requirements_hash
 
 BATCH = 256
 SLOTS = 8
@@ -133,8 +135,22 @@ def _node(number: int) -> Registration:
 
 def _submission(number: int) -> Submission:
     wants = Requirements(gpu_models=(MODELS[number % len(MODELS)],), min_vram_gb=24, capabilities=1)
-    payload = {"model": "qwen-7b", "prompt": "Explain quantum computing"}
-    return Submission(PRINCIPAL, "llm_inference", payload, wants, "reputation_weighted", 0, 3600, 3, 600)
+    prompt = f"Explain quantum computing in {number} words"
+    asked = SubmitJob(
+        type=JobType.LLM_INFERENCE, model="qwen-7b", prompt=prompt, gpu_models=list(wants.gpu_models), min_vram_gb=24
+    )
+    return Submission(
+        PRINCIPAL,
+        "llm_inference",
+        {"model": "qwen-7b", "prompt": prompt},
+        wants,
+        "reputation_weighted",
+        0,
+        3600,
+        3,
+        600,
+        requirements_hash=requirements_hash(asked),
+    )
 
 
 async def measure(url: str, count: int, *, node_count: int = 256, in_flight: int = 1024) -> Lifecycle:

@@ -6,14 +6,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from app.core.chain import ChainView
 from app.core.events import Reason
 from app.core.requirements import Requirements
-from app.core.states import JOB_FINAL, JOB_MOVES, JobState, OfferState, Settlement, check_move
+from app.core.states import JOB_FINAL, JOB_MOVES, SETTLEMENT_MOVES, JobState, OfferState, Settlement, check_move
 
 
 @dataclass(slots=True)
 class Job:
-    """A job's row without its payload. Amounts in base units of HYPER; ``price`` and ``max_price`` per GPU-hour."""
+    """A job's row without its payload. Amounts in base units of HYPER; ``price`` and ``max_price`` per GPU-hour.
+
+    ``requirements_hash``: of the request that made it, empty for jobs from before there were any. ``chain_job``:
+    address of its account on chain, None while it has none.
+    """
 
     id: str
     account: str
@@ -43,6 +48,8 @@ class Job:
     assigned_at: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
+    requirements_hash: str = ""
+    chain_job: str | None = None
 
     @property
     def final(self) -> bool:
@@ -72,6 +79,8 @@ class NewJob:
     max_retries: int
     queue_ttl_s: int
     source: str = "api"
+    requirements_hash: str = ""
+    chain_job: str | None = None
 
 
 @dataclass(slots=True)
@@ -117,10 +126,22 @@ class Move:
 
 
 @dataclass(slots=True)
+class SettlementMove:
+    """One move of a job's settlement as its history keeps it; the first one leaves ``awaiting``."""
+
+    job_id: str
+    source: Settlement
+    target: Settlement
+    reason: str
+    actor: str
+
+
+@dataclass(slots=True)
 class Visit:
     """One job in a wave: its locked rows, and what the graph decided about it so far.
 
-    ``moves`` are applied to ``job`` as they are made; ``origin`` keeps what the rows said, for the guarded write.
+    ``moves`` and ``settlements`` are applied to ``job`` as they are made; ``origin`` keeps what the rows said, for the
+    guarded write. ``chain``: what the job's account on chain says, where that may matter.
     """
 
     job: Job
@@ -129,8 +150,10 @@ class Visit:
     signals: set[str]
     node_online: bool = True
     node_draining: bool = False
+    chain: ChainView | None = None
     origin: tuple[JobState, int, int] = field(init=False)
     moves: list[Move] = field(default_factory=list)
+    settlements: list[SettlementMove] = field(default_factory=list)
     new_offer: Offer | None = None
     closed: OfferState | None = None
     released: int = 0
@@ -150,3 +173,11 @@ class Visit:
         job.version += 1
         if target in JOB_FINAL:
             job.finished_at = at
+
+    def settle(self, target: Settlement, reason: str, actor: str) -> None:
+        """Move the job's settlement, keeping history; raises IllegalTransition outside the table."""
+        job = self.job
+        check_move(SETTLEMENT_MOVES, job.settlement, target)
+        self.settlements.append(SettlementMove(job.id, job.settlement, target, reason, actor))
+        job.settlement = target
+        job.version += 1

@@ -6,12 +6,14 @@ lead to the same decision, because nothing is decided from the signal itself.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from app.core.events import Reason
+from app.core.chain import ChainView, PaymentState
+from app.core.events import EventKind, Reason
 from app.core.jobs import Offer, Visit
-from app.core.states import JobState, OfferState
+from app.core.states import JobState, OfferState, Settlement
 
 RESTARTED = "the node restarted"
 """The error of a run that its node gave up by registering afresh."""
@@ -26,6 +28,8 @@ class Phase(StrEnum):
     """The node accepted, or reported its first progress."""
     FINISH = "finish"
     """Ends now."""
+    SETTLE = "settle"
+    """Is completed, and its payment on chain is not what it was."""
     REST = "rest"
     """Nothing to do: a duplicate signal, or one that came too late or too early."""
 
@@ -62,8 +66,10 @@ def run_deadline(visit: Visit, offer: Offer) -> datetime:
 def phase_of(visit: Visit, now: datetime) -> Phase:
     """The first phase a visit goes to; a job that starts and finishes in one wave goes on from start by itself."""
     job = visit.job
-    if job.final or job.state in (JobState.BLOCKED, JobState.SCHEDULED):
-        return Phase.FINISH if job.cancel_requested and not job.final else Phase.REST
+    if job.final:
+        return Phase.REST if next_settlement(job.settlement, visit.chain) is None else Phase.SETTLE
+    if job.state in (JobState.BLOCKED, JobState.SCHEDULED):
+        return Phase.FINISH if job.cancel_requested else Phase.REST
     if job.state is JobState.PENDING:
         return Phase.FINISH if job.cancel_requested or job.expires_at <= now else Phase.ADMIT
     reported = visit.report is not None and visit.report.ok
@@ -77,6 +83,44 @@ def phase_of(visit: Visit, now: datetime) -> Phase:
     if job.state is JobState.OFFERED or (job.state is JobState.ASSIGNED and offer.started_at is not None):
         return Phase.START
     return Phase.FINISH if reported else Phase.REST
+
+
+SETTLEMENT_EVENT: dict[Settlement, EventKind] = {
+    Settlement.AWAITING: EventKind.PAYMENT_REVERTED,
+    Settlement.OBSERVED: EventKind.PAYMENT_OBSERVED,
+    Settlement.SETTLED: EventKind.PAYMENT_DISTRIBUTED,
+    Settlement.DISPUTED: EventKind.PAYMENT_DISPUTED,
+}
+"""The event that tells of a settlement's move (a completed job awaits its payment without another word)."""
+
+
+def next_settlement(settlement: Settlement, chain: ChainView | None) -> tuple[Settlement, str] | None:
+    """The move that a job's payment calls for and its reason, None when there is none; ask again after each.
+
+    Only what is final settles or disputes: an operator's mismatch waits for the payment's finality, too.
+    """
+    if chain is None:
+        return None
+    payment = chain.payment
+    final = payment in (PaymentState.VALID, PaymentState.INVALID)
+    good = payment is PaymentState.VALID and chain.mismatch is None
+    if settlement is Settlement.AWAITING and payment is not PaymentState.NONE:
+        return Settlement.OBSERVED, Reason.PAYMENT_SEEN
+    if settlement is Settlement.OBSERVED and payment is PaymentState.NONE:
+        return Settlement.AWAITING, Reason.PAYMENT_GONE
+    if settlement is Settlement.OBSERVED and final and not good:
+        wrong = chain.reason if payment is PaymentState.INVALID else chain.mismatch
+        return Settlement.DISPUTED, wrong or Reason.PAYMENT_FINAL
+    if settlement in (Settlement.OBSERVED, Settlement.DISPUTED) and good:
+        return Settlement.SETTLED, Reason.PAYMENT_FINAL
+    return None
+
+
+def operator_mismatch(ours: Collection[str], assigned: str | None, completed: str | None) -> str | None:
+    """Which operator on chain is none of ``ours`` (the wallets of the node that has the job), None while all are."""
+    if completed is not None and completed not in ours:
+        return "completed_operator"
+    return "assigned_operator" if assigned is not None and assigned not in ours else None
 
 
 def counts_as_failure(reason: Reason) -> bool:

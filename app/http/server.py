@@ -16,12 +16,14 @@ from app.http.engine import Engine, build_engine
 from app.http.openapi import openapi_config
 from app.http.pages.viewers import static_router
 from app.http.problems import exception_handlers
+from app.http.routes.chain import chain_router
 from app.http.routes.health import health_router
 from app.http.routes.internal import internal_router
 from app.http.routes.jobs import jobs_router
 from app.http.routes.legacy import legacy_routers
 from app.http.routes.market import market_router
 from app.http.routes.nodes import nodes_router
+from app.http.routes.specs import specs_router
 from app.http.routes.tools import tools_router
 from app.http.run import serve
 from app.http.security import PUBLIC, provide_principal, requires_key
@@ -49,9 +51,11 @@ def build_app(engine: Engine) -> Litestar:
             health_router,
             tools_router,
             jobs_router,
+            specs_router,
             market_router,
             nodes_router,
             internal_router,
+            chain_router,
             *legacy_routers,
             static_router(PUBLIC),
         ],

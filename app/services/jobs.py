@@ -16,14 +16,19 @@ from app.core.ids import new_id
 from app.core.jobs import Job, Move, NewJob
 from app.core.requirements import Requirements
 from app.core.states import JobState
-from app.store import events, idempotency, jobs, results, signals
+from app.store import events, idempotency, jobs, results, settlements, signals
+from app.store.chain import job_links
+from app.store.chain.job_links import JobLink
 from app.store.db import Database, UnitOfWork
 from app.store.events import NewEvent, StoredEvent
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A validated wish for a job. ``payload``: ``{model?, prompt?, input?}`` for the node."""
+    """A validated wish for a job. ``payload``: of the names in PAYLOAD, for the node.
+
+    ``requirements_hash``: of the request as it was made (app/services/canonical.py); what a job on chain carries.
+    """
 
     principal: Principal
     type: str
@@ -36,6 +41,7 @@ class Submission:
     queue_ttl_s: int
     idempotency_key: str = ""
     source: str = "api"
+    requirements_hash: str = ""
 
     def digest(self) -> str:
         """sha256 of the request's canonical form: equal requests have equal digests."""
@@ -43,7 +49,10 @@ class Submission:
         return hashlib.sha256(msgspec.json.encode(asked, order="deterministic")).hexdigest()
 
 
-_IDENTITY = frozenset({"principal", "idempotency_key", "source"})
+PAYLOAD = ("model", "prompt", "input")
+
+_IDENTITY = frozenset({"principal", "idempotency_key", "source", "requirements_hash"})
+"""Not what is asked for: who asks, or another name of it. (Stored digests must stay comparable, too.)"""
 
 
 @dataclass(slots=True)
@@ -53,6 +62,7 @@ class Submitted:
     job_id: str
     created: bool
     state: JobState = JobState.PENDING
+    requirements_hash: str = ""
 
 
 @dataclass(slots=True)
@@ -62,6 +72,7 @@ class JobView:
     job: Job
     payload: dict[str, Any]
     report: dict[str, Any] | None = None
+    chain: JobLink | None = None
 
 
 async def submit(db: Database, submissions: Sequence[Submission]) -> list[Submitted | IdempotencyClash]:
@@ -85,16 +96,27 @@ async def submit(db: Database, submissions: Sequence[Submission]) -> list[Submit
             if first is not None and first[1] != job_id:
                 answers.append(_repeated(first, one))
                 continue
-            answers.append(Submitted(job_id, True))
+            answers.append(Submitted(job_id, True, requirements_hash=one.requirements_hash))
             fresh.append(_new_job(job_id, one))
         if fresh:
-            await _take_in(uow, fresh)
+            await _enter(uow, fresh)
         repeated = [one for one in answers if isinstance(one, Submitted) and not one.created]
         if repeated:
-            states = await jobs.states_of(uow, [one.job_id for one in repeated])
+            known = await jobs.asked_for(uow, [one.job_id for one in repeated])
             for again in repeated:
-                again.state = states.get(again.job_id, (again.state, 0))[0]
+                again.state, again.requirements_hash = known.get(again.job_id, (again.state, ""))
     return answers
+
+
+async def take_in(uow: UnitOfWork, submissions: Sequence[Submission], chain_jobs: Sequence[str | None]) -> list[str]:
+    """Make jobs within the caller's transaction, each linked to its address of ``chain_jobs``; their ids, in order.
+
+    Idempotency keys play no part: the caller sees to it that it comes once.
+    """
+    made = [_new_job(new_id("job"), one, chain_job) for one, chain_job in zip(submissions, chain_jobs, strict=True)]
+    if made:
+        await _enter(uow, made)
+    return [job.id for job in made]
 
 
 def _repeated(first: tuple[str, str], one: Submission) -> Submitted | IdempotencyClash:
@@ -108,14 +130,15 @@ def _repeated(first: tuple[str, str], one: Submission) -> Submitted | Idempotenc
     )
 
 
-def _new_job(job_id: str, one: Submission) -> NewJob:
+def _new_job(job_id: str, one: Submission, chain_job: str | None = None) -> NewJob:
     return NewJob(
         job_id, one.principal.account, one.principal.key_id, one.type, one.payload, one.requirements, one.policy,
         one.priority, one.timeout_s, one.max_retries, one.queue_ttl_s, one.source,
+        one.requirements_hash, chain_job,
     )  # fmt: skip
 
 
-async def _take_in(uow: UnitOfWork, fresh: list[NewJob]) -> None:
+async def _enter(uow: UnitOfWork, fresh: list[NewJob]) -> None:
     await jobs.insert(uow, fresh)
     await events.add_history(
         uow, [Move(job.id, None, JobState.PENDING, 1, Reason.SUBMITTED, job.key_id, None) for job in fresh]
@@ -143,7 +166,8 @@ async def get(db: Database, principal: Principal, job_id: str) -> JobView:
             raise no_such_job(job_id)
         job, payload = found
         report = await results.full(uow, job.offer_id) if job.offer_id else None
-    return JobView(job, payload, report)
+        chain = await job_links.link(uow, job_id) if job.chain_job else None
+    return JobView(job, payload, report, chain)
 
 
 async def explain(db: Database, principal: Principal, job_id: str) -> dict[str, Any]:
@@ -153,11 +177,14 @@ async def explain(db: Database, principal: Principal, job_id: str) -> dict[str, 
         return await events.decision(uow, job_id) or {}
 
 
-async def history(db: Database, principal: Principal, job_id: str) -> list[dict[str, Any]]:
-    """The job's transitions, oldest first. Raises NotFound."""
+async def history(db: Database, principal: Principal, job_id: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The job's transitions, and those of its settlement since it awaited its payment; both oldest first.
+
+    Raises NotFound.
+    """
     async with db.unit() as uow:
         await _visible(uow, principal, job_id)
-        return await events.history(uow, job_id)
+        return await events.history(uow, job_id), await settlements.history(uow, job_id)
 
 
 async def events_after(db: Database, principal: Principal, job_id: str, after: int) -> list[StoredEvent]:

@@ -8,7 +8,9 @@ from typing import Any
 
 from app.core.access import Principal
 from app.core.events import EventKind
+from app.core.jobs import Job
 from app.store import events, figures, jobs, nodes
+from app.store.chain import job_links
 from app.store.db import Database
 from app.store.events import NewEvent
 from app.store.figures import Figures
@@ -43,8 +45,11 @@ async def trigger(db: Database, principal: Principal, name: str, data: dict[str,
         await events.add(uow, [NewEvent(EventKind.OPERATOR_MESSAGE, told, principal.account)])
 
 
-async def recent(db: Database, job_count: int, node_count: int) -> tuple[list[Any], list[NodeRow]]:
-    """The latest jobs and nodes of all accounts: what the old engine's validation page shows."""
+async def recent(db: Database, job_count: int, node_count: int) -> tuple[list[Job], dict[str, str], list[NodeRow]]:
+    """The latest jobs of all accounts, the transactions that paid them, by job, and the latest nodes: what the old
+    engine's validation page shows."""
     async with db.unit() as uow:
         latest = await jobs.page(uow, None, states=(), types=(), before="", limit=job_count)
-        return list(latest), await nodes.recent(uow, node_count)
+        on_chain = [job.id for job in latest if job.chain_job]
+        paid = await job_links.payment_signatures(uow, on_chain) if on_chain else {}
+        return latest, paid, await nodes.recent(uow, node_count)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from app.core.events import Reason
+from app.core.events import Reason, SignalKind
 from app.core.jobs import Visit
-from app.core.lifecycle import counts_against_node, counts_as_failure, setback
+from app.core.lifecycle import counts_against_node, counts_as_failure, next_settlement, setback
 from app.core.money import run_cost
 from app.core.states import JobState, OfferState, Settlement
 from app.services.waves import Wave
 
 ENGINE = "engine"
+CHAIN = "chain"
 
 
 def take_on(wave: Wave, visit: Visit) -> None:
@@ -94,7 +95,10 @@ def finish(wave: Wave, visit: Visit) -> None:
         job.error = None
     elif job.cancel_requested:
         release(wave, visit, OfferState.WITHDRAWN)
-        visit.move(JobState.CANCELLED, Reason.CANCEL_REQUESTED, job.account, wave.now)
+        # Who asked is for people to read: nothing hangs on it.
+        by_chain = SignalKind.CHAIN_CANCELLED in visit.signals
+        reason, actor = (Reason.CHAIN, CHAIN) if by_chain else (Reason.CANCEL_REQUESTED, job.account)
+        visit.move(JobState.CANCELLED, reason, actor, wave.now)
     else:
         visit.move(JobState.EXPIRED, Reason.NO_NODE_IN_TIME, ENGINE, wave.now)
 
@@ -107,3 +111,9 @@ def settle(wave: Wave, visit: Visit) -> None:
     release(wave, visit, OfferState.WITHDRAWN, completed=1)
     job.cost = run_cost(job.price or 0, job.requirements.gpus, job.duration_ms or 0)
     job.settlement = Settlement.AWAITING
+
+
+def take_payment(visit: Visit) -> None:
+    """Bring a completed job's settlement up to what its account on chain says: several moves, if need be."""
+    while (due := next_settlement(visit.job.settlement, visit.chain)) is not None:
+        visit.settle(*due, CHAIN)

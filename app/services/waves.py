@@ -8,11 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from app.core.events import JOB_EVENT, EventKind, SignalKind
-from app.core.jobs import Job, Move, Visit
-from app.core.lifecycle import Phase, phase_of, run_deadline
+from app.core.jobs import Job, Move, SettlementMove, Visit
+from app.core.lifecycle import SETTLEMENT_EVENT, Phase, phase_of, run_deadline
 from app.core.nodes import NodeRecord
 from app.core.states import JOB_FINAL, JobState, NodeState, OfferState
-from app.store import events, jobs, nodes, offers, results, signals
+from app.store import events, jobs, nodes, offers, results, settlements, signals
+from app.store.chain import job_links
 from app.store.db import UnitOfWork
 from app.store.events import NewEvent
 from app.store.nodes import SlotChange
@@ -32,6 +33,7 @@ class Wave:
     to_offer: list[str] = field(default_factory=list)
     to_start: list[str] = field(default_factory=list)
     to_finish: list[str] = field(default_factory=list)
+    to_settle: list[str] = field(default_factory=list)
     unplaced: list[str] = field(default_factory=list)
     matches: dict[str, Any] = field(default_factory=dict)
     contended: set[str] = field(default_factory=set)
@@ -73,6 +75,8 @@ async def open_wave(uow: UnitOfWork, due: Sequence[tuple[int, str, str]]) -> Wav
             wave.to_start.append(visit.job.id)
         elif phase is Phase.FINISH:
             wave.to_finish.append(visit.job.id)
+        elif phase is Phase.SETTLE:
+            wave.to_settle.append(visit.job.id)
         if phase is not Phase.REST and visit.offer is not None and visit.offer.holds_slots:
             releasing.add(visit.offer.node_id)
     if releasing:
@@ -98,7 +102,19 @@ async def _visits(uow: UnitOfWork, locked: list[Job], kinds: dict[str, set[str]]
                 state = states.get(visit.offer.node_id)
                 visit.node_draining = state is NodeState.DRAINING
                 visit.node_online = visit.node_draining or state is NodeState.ONLINE
+    paid = [v.job.id for v in visits.values() if v.job.chain_job and _may_settle(v)]
+    if paid:
+        for job_id, view in (await job_links.views(uow, paid)).items():
+            visits[job_id].chain = view
     return visits
+
+
+def _may_settle(visit: Visit) -> bool:
+    """Whether the payment may matter in this wave: the job ends well in it, or the chain has something new."""
+    return (visit.report is not None and visit.report.ok) or not _FROM_CHAIN.isdisjoint(visit.signals)
+
+
+_FROM_CHAIN = frozenset({SignalKind.CHAIN_CREATED, SignalKind.CHAIN_PAYMENT, SignalKind.CHAIN_CANCELLED})
 
 
 async def lock_candidates(uow: UnitOfWork, wave: Wave, node_ids: set[str]) -> None:
@@ -111,7 +127,7 @@ async def lock_candidates(uow: UnitOfWork, wave: Wave, node_ids: set[str]) -> No
 
 async def save_wave(uow: UnitOfWork, wave: Wave) -> None:
     """Write everything the graph decided: jobs, offers, nodes, history, events, timers, and the consumed signals."""
-    changed = [v for v in wave.visits.values() if v.moves or v.explanation is not None]
+    changed = [v for v in wave.visits.values() if v.moves or v.settlements or v.explanation is not None]
     moved = [v for v in changed if v.moves]
     await jobs.save(uow, changed)
     await offers.close(uow, [v for v in moved if v.released])
@@ -123,9 +139,9 @@ async def save_wave(uow: UnitOfWork, wave: Wave) -> None:
         before = [v.job.id for v in changed if v.explanation and v.job.match_tries > (0 if v.new_offer else 1)]
         await events.add_decisions(uow, decided, before)
     if moved:
-        moves = [move for v in moved for move in v.moves]
-        await events.add_history(uow, moves)
-        await events.add(uow, [_event(v.job, move) for v in moved for move in v.moves])
+        await events.add_history(uow, [move for v in moved for move in v.moves])
+    await settlements.add_history(uow, [move for v in changed for move in v.settlements])
+    await events.add(uow, [event for v in changed for event in _events(v)])
     # Stale timers of earlier attempts would each start a chain of looks of their own.
     await signals.drop_timers(uow, [v.job.id for v in changed if v.job.state is JobState.PENDING])
     await signals.add(uow, _timers(wave, changed), wake=False)
@@ -148,6 +164,11 @@ def _timers(wave: Wave, changed: list[Visit]) -> list[tuple[str, SignalKind, dat
     return timers
 
 
+def _events(visit: Visit) -> list[NewEvent]:
+    told = [_event(visit.job, move) for move in visit.moves]
+    return told + [_payment_event(visit, move) for move in visit.settlements]
+
+
 def _event(job: Job, move: Move) -> NewEvent:
     kind: EventKind = JOB_EVENT[move.target]
     data: dict[str, Any] = {
@@ -161,6 +182,22 @@ def _event(job: Job, move: Move) -> NewEvent:
     if move.target in JOB_FINAL:
         data |= {"duration_ms": job.duration_ms, "cost": job.cost, "error": job.error}
     return NewEvent(kind, data, job.account, job.id, move.node_id)
+
+
+def _payment_event(visit: Visit, move: SettlementMove) -> NewEvent:
+    job, chain = visit.job, visit.chain
+    data = {
+        "job_id": job.id,
+        "node_id": job.node_id,
+        "type": job.type,
+        "state": job.state.value,
+        "settlement": move.target.value,
+        "reason": move.reason,
+        "chain_job": job.chain_job,
+        "amount": chain.price if chain else None,
+        "tx_signature": chain.signature if chain else None,
+    }
+    return NewEvent(SETTLEMENT_EVENT[move.target], data, job.account, job.id, job.node_id)
 
 
 def committed_nodes(wave: Wave) -> list[NodeRecord]:

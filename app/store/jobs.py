@@ -22,7 +22,7 @@ async def insert(uow: UnitOfWork, jobs: Sequence[NewJob]) -> None:
 _NEW_COLUMNS = (
     "id", "account", "key_id", "source", "type", "state", "reason", "payload", "gpu_models", "gpus", "min_vram_gb",
     "capabilities", "region", "min_reputation", "max_price", "policy", "priority", "timeout_s", "max_retries",
-    "queue_ttl_s", "expires_at",
+    "queue_ttl_s", "expires_at", "requirements_hash", "chain_job",
 )  # fmt: skip
 
 
@@ -32,7 +32,7 @@ def _new_row(uow: UnitOfWork, job: NewJob) -> tuple[Any, ...]:
         job.id, job.account, job.key_id, job.source, job.type, "pending", "submitted", to_json(job.payload),
         asked.gpu_models, asked.gpus, asked.min_vram_gb, asked.capabilities, asked.region, asked.min_reputation,
         asked.max_price, job.policy, job.priority, job.timeout_s, job.max_retries, job.queue_ttl_s,
-        uow.now + timedelta(seconds=job.queue_ttl_s),
+        uow.now + timedelta(seconds=job.queue_ttl_s), job.requirements_hash, job.chain_job,
     )  # fmt: skip
 
 
@@ -136,6 +136,12 @@ async def get(uow: UnitOfWork, job_id: str, account: str | None) -> tuple[Job, d
 async def states_of(uow: UnitOfWork, ids: Sequence[str]) -> dict[str, tuple[JobState, int]]:
     """State and version of each job of ``ids``: what long-polls and streams watch."""
     rows = await uow.sql.fetch("SELECT id, state, version FROM jobs WHERE id = ANY($1::text[])", ids)
+    return {row[0]: (JobState(row[1]), row[2]) for row in rows}
+
+
+async def asked_for(uow: UnitOfWork, ids: Sequence[str]) -> dict[str, tuple[JobState, str]]:
+    """State and requirements hash of each job of ``ids``: what a repeated submission is answered with."""
+    rows = await uow.sql.fetch("SELECT id, state, requirements_hash FROM jobs WHERE id = ANY($1::text[])", ids)
     return {row[0]: (JobState(row[1]), row[2]) for row in rows}
 
 

@@ -16,7 +16,7 @@ JOB_COLUMNS = (
     "id, account, type, state, settlement, reason, attempt, failures, version, gpu_models, gpus, min_vram_gb, "
     "capabilities, region, min_reputation, max_price, policy, priority, timeout_s, max_retries, queue_ttl_s, "
     "excluded, match_tries, cancel_requested, node_id, offer_id, price, cost, error, created_at, expires_at, "
-    "assigned_at, started_at, finished_at"
+    "assigned_at, started_at, finished_at, requirements_hash, chain_job"
 )
 OFFER_COLUMNS = (
     "id, job_id, node_id, attempt, state, holds_slots, slots, price, reason, created_at, expires_at, decided_at, "
@@ -35,14 +35,14 @@ def job_from(row: Row) -> Job:
         job_id, account, kind, state, settlement, reason, attempt, failures, version, gpu_models, gpus, min_vram_gb,
         capabilities, region, min_reputation, max_price, policy, priority, timeout_s, max_retries, queue_ttl_s,
         excluded, match_tries, cancel_requested, node_id, offer_id, price, cost, error, created_at, expires_at,
-        assigned_at, started_at, finished_at,
-    ) = tuple(row.values())[:34]  # fmt: skip
+        assigned_at, started_at, finished_at, requirements_hash, chain_job,
+    ) = tuple(row.values())[:36]  # fmt: skip
     requirements = Requirements(tuple(gpu_models), gpus, min_vram_gb, capabilities, region, min_reputation, max_price)
     return Job(
         job_id, account, kind, JobState(state), Settlement(settlement), reason, attempt, failures, version,
         requirements, policy, priority, timeout_s, max_retries, queue_ttl_s, list(excluded), match_tries,
         cancel_requested, node_id, offer_id, price, cost, error, created_at, expires_at, assigned_at, started_at,
-        finished_at,
+        finished_at, requirements_hash, chain_job,
     )  # fmt: skip
 
 

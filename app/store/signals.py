@@ -46,13 +46,16 @@ async def claim_ids(uow: UnitOfWork, ids: Sequence[int]) -> list[tuple[int, str,
 
 
 async def consume(uow: UnitOfWork, ids: Sequence[int], finished_jobs: Sequence[str]) -> None:
-    """Delete the consumed signals, and the timers left of jobs that are over."""
+    """Delete the consumed signals, and the timers left of jobs that are over.
+
+    What the chain says of a job may come as the wave runs that ends it, and matters afterwards: it is left.
+    """
     await uow.sql.execute("DELETE FROM signals WHERE id = ANY($1::bigint[])", ids)
     if finished_jobs:
         # SKIP LOCKED: another wave may hold a late signal of such a job; it will find nothing to do.
         await uow.sql.execute(
-            """DELETE FROM signals WHERE id IN
-            (SELECT id FROM signals WHERE job_id = ANY($1::text[]) FOR UPDATE SKIP LOCKED)""",
+            """DELETE FROM signals WHERE id IN (SELECT id FROM signals
+                WHERE job_id = ANY($1::text[]) AND kind NOT LIKE 'chain%' FOR UPDATE SKIP LOCKED)""",
             finished_jobs,
         )
 

@@ -3,8 +3,8 @@
 ``{"event":"job_completed","job_id":…,"node_id":…,"type":…,"duration_ms":…,"cost_hyper":2.5}`` comes first,
 in this order; then whatever else the event tells, then ``id`` (equal to webhook-id) and ``at`` (RFC 3339,
 UTC). ``cost_hyper`` is a JSON number because the network's documents promise one; ``cost`` says the same
-exactly, as a decimal string. Receivers in JavaScript parse and print bodies again, so no number is written
-in a way that this would change.
+exactly, as a decimal string, and so is every other amount. Receivers in JavaScript parse and print bodies
+again, so no number is written in a way that this would change.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ MAX_BYTES = 19_999
 
 _JOB = ("job_id", "type")
 _ON_NODE = ("job_id", "node_id", "type")
+_PAID = (*_ON_NODE, "chain_job", "amount", "tx_signature")
 DOCUMENTED: Mapping[str, tuple[str, ...]] = {
     EventKind.JOB_SUBMITTED: _JOB,
     EventKind.JOB_MATCHED: (*_ON_NODE, "attempt"),
@@ -36,11 +37,14 @@ DOCUMENTED: Mapping[str, tuple[str, ...]] = {
     EventKind.JOB_EXPIRED: (*_JOB, "reason"),
     EventKind.NODE_REGISTERED: ("node_id",),
     EventKind.NODE_OFFLINE: ("node_id", "reason"),
+    EventKind.PAYMENT_DISTRIBUTED: _PAID,
+    EventKind.PAYMENT_DISPUTED: (*_PAID, "reason"),
+    EventKind.OPERATOR_MISMATCH: (*_ON_NODE, "chain_job", "mismatch", "operator"),
     EventKind.OPERATOR_MESSAGE: ("data",),
 }
 """Keys that are always there, null when unknown, in their order after ``event``."""
 
-_AMOUNTS = ("cost", "price", "max_price")
+_AMOUNTS = ("cost", "price", "max_price", "amount")
 _OWN = frozenset({"event", "id", "at", "cost_hyper", "truncated"})
 _SAFE_INTEGER = 2**53 - 1
 _MAX_DEPTH = 16

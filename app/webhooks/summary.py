@@ -21,6 +21,9 @@ _TONES: dict[str, Tone] = {
     EventKind.JOB_FAILED: "bad",
     EventKind.JOB_EXPIRED: "bad",
     EventKind.NODE_OFFLINE: "bad",
+    EventKind.PAYMENT_DISTRIBUTED: "good",
+    EventKind.PAYMENT_DISPUTED: "bad",
+    EventKind.OPERATOR_MISMATCH: "bad",
 }
 _LABELS = (
     ("job_id", "Job"),
@@ -28,6 +31,10 @@ _LABELS = (
     ("type", "Type"),
     ("attempt", "Attempt"),
     ("reason", "Reason"),
+    ("mismatch", "Mismatch"),
+    ("operator", "Operator"),
+    ("chain_job", "Account"),
+    ("tx_signature", "Transaction"),
 )
 
 
@@ -55,6 +62,9 @@ def summarise(event: Event) -> Summary:
         facts.append(("Duration", f"{duration / 1000:g} s"))
     if isinstance(cost, int):
         facts.append(("Cost", f"{format_hyper(cost)} HYPER"))
+    amount = event.data.get("amount")
+    if isinstance(amount, int):
+        facts.append(("Amount", f"{format_hyper(amount)} HYPER"))
     return Summary(title, tone, facts, str(event.data.get("error") or ""))
 
 

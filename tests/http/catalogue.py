@@ -16,6 +16,7 @@ JOB = {"type": "llm_inference", "model": "qwen-7b", "prompt": "Explain quantum c
 NODE = {"wallet": "wallet-1", "gpu_model": "A100"}
 NOBODY = "node_01jd3k5m7p9r1t3v5x7z9b1d3f"
 LOST = "job_01jd3k5m7p9r1t3v5x7z9b1d3f"
+HASH = "0" * 64
 OFFER = f"/v1/node/{NOBODY}/offers/offer_01jd3k5m7p9r1t3v5x7z9b1d3f"
 JSON = {"content-type": "application/json"}
 
@@ -35,6 +36,7 @@ class Route:
 
 STRICT = [
     Route("POST", "/v1/jobs", "alice", JOB),
+    Route("PUT", "/v1/specs", "alice", JOB),
     Route("POST", "/v1/availability", "alice", {"type": "render"}),
     Route("POST", "/v1/quotes", "alice", {"type": "render"}),
     Route("POST", "/v1/match", "alice", {"type": "render"}),
@@ -75,9 +77,12 @@ WITHOUT_BODY = [
     Route("GET", f"/v1/jobs/{LOST}/history", "alice"),
     Route("GET", f"/v1/jobs/{LOST}/match", "alice"),
     Route("GET", f"/v1/jobs/{LOST}/events", "alice"),
+    Route("GET", f"/v1/specs/{HASH}", "alice"),
     Route("GET", "/v1/availability", "alice"),
     Route("GET", f"/v1/node/{NOBODY}/offers", "miner"),
     Route("GET", "/api/jobs/available", "miner"),
+    Route("GET", "/internal/chain", "ops"),
+    Route("GET", "/internal/chain/quarantine", "ops"),
 ]
 KEYED = WITH_BODY + WITHOUT_BODY
 PUBLIC = ["/livez", "/readyz", "/health", "/api/metrics/current", "/internal/metrics/current", "/api/validation"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.http.catalogue import KEYED, PUBLIC, Route, each_keyed, nothing_changes
+from tests.http.catalogue import HASH, KEYED, PUBLIC, Route, each_keyed, nothing_changes
 from tests.http.conftest import as_
 from tests.support.live_engine import Hae, problem_of
 
@@ -67,7 +67,8 @@ async def test_every_other_route_needs_one(still: Hae) -> None:
 def _pattern(route: Route) -> str:
     parts = route.path.split("/")
     named = ["{" + part.partition("_")[0] + "_id}" if "_01jd3k5m" in part else part for part in parts]
-    return f"{route.method} {'/'.join(named)}".replace(f"/v1/tools/{parts[-1]}", "/v1/tools/{name}")
+    path = "/".join(named).replace(f"/v1/tools/{parts[-1]}", "/v1/tools/{name}").replace(HASH, "{requirements_hash}")
+    return f"{route.method} {path}"
 
 
 async def test_a_key_in_x_api_key_works(still: Hae) -> None:

@@ -25,7 +25,7 @@ from tests.http.live import serving
 
 TABLES = (
     "jobs", "offers", "results", "signals", "events", "outbox", "job_history", "match_decisions", "nodes",
-    "node_history", "node_heartbeats", "idempotency_keys", "api_keys",
+    "node_history", "node_heartbeats", "idempotency_keys", "api_keys", "specs", "settlement_history",
 )  # fmt: skip
 
 

@@ -22,13 +22,15 @@ HEARTBEAT_S = 15.0
 """A comment goes out after that much silence, so that proxies do not take the stream for dead."""
 
 _FINAL = {state.value for state in JOB_FINAL}
+_AMOUNTS = ("cost", "amount")
 
 
 async def stream(
-    engine: Engine, principal: Principal, job_id: str, after: int
+    engine: Engine, principal: Principal, job_id: str, after: int, *, over: bool = False
 ) -> AsyncIterator[ServerSentEventMessage]:
     """Events with ``seq`` above ``after``, each once and in order, up to the one that ends the job.
 
+    Of a job that is ``over`` when the stream begins, those that there are: nobody waits for its payment here.
     Ends early, and cleanly, when the server stops or the database is away: the client comes back with Last-Event-ID.
     """
     while not engine.stopping.is_set():
@@ -39,17 +41,18 @@ async def stream(
         for event in found:
             after = event.seq
             yield _message(event)
-            if event.data.get("state") in _FINAL:
+            if event.data.get("state") in _FINAL and not over:
                 return
         if not found:
+            if over:
+                return
             newer = await engine.event_desk.wait(job_id, partial(lt, after), HEARTBEAT_S)
             if newer is None and not engine.stopping.is_set():
                 yield ServerSentEventMessage(comment="still here")
 
 
 def _message(event: StoredEvent) -> ServerSentEventMessage:
-    told: dict[str, Any] = {name: value for name, value in event.data.items() if name != "cost"}
-    if "cost" in event.data:
-        told["cost_hyper"] = hyper(event.data["cost"])
+    told: dict[str, Any] = {name: value for name, value in event.data.items() if name not in _AMOUNTS}
+    told |= {f"{name}_hyper": hyper(event.data[name]) for name in _AMOUNTS if name in event.data}
     body = {"event": event.kind, "id": event.id, "at": stamp(event.at), **told}
     return ServerSentEventMessage(data=msgspec.json.encode(body).decode(), event=event.kind, id=str(event.seq))

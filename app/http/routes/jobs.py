@@ -46,9 +46,22 @@ class Transition(msgspec.Struct, kw_only=True):
     at: str
 
 
+class SettlementMove(msgspec.Struct, kw_only=True):
+    """One move of a completed job's settlement; ``reason`` says what is wrong with a disputed payment."""
+
+    from_state: str
+    to_state: str
+    reason: str
+    actor: str
+    at: str
+
+
 class JobHistory(msgspec.Struct, kw_only=True):
+    """``settlement``: what became of its payment on chain, after the job's end made it ``awaiting``."""
+
     job_id: str
     transitions: list[Transition]
+    settlement: list[SettlementMove]
 
 
 class JobMatch(msgspec.Struct, kw_only=True):
@@ -171,8 +184,8 @@ async def cancel(
 async def history(
     engine: NamedDependency[Engine], principal: NamedDependency[Principal], job_id: FromPath[str]
 ) -> JobHistory:
-    """Every transition of the job, oldest first, with its reason and who made it."""
-    rows = await jobs.history(engine.db, principal, job_id)
+    """Every transition of the job and of its settlement, oldest first, with its reason and who made it."""
+    rows, settlement = await jobs.history(engine.db, principal, job_id)
     return JobHistory(
         job_id=job_id,
         transitions=[
@@ -187,6 +200,7 @@ async def history(
             )
             for row in rows
         ],
+        settlement=[SettlementMove(**{**row, "at": stamp(row["at"])}) for row in settlement],
     )
 
 
@@ -216,8 +230,8 @@ async def events(
 ) -> Response[Any]:
     """The job's events as they happen (server-sent events), from the start or after Last-Event-ID.
 
-    The stream ends after the event that ends the job; asked again after that one, it answers 204, upon which browsers
-    stop reconnecting. Comments keep it alive while nothing happens.
+    The stream ends after the event that ends the job; asked again after that one, it tells what came since, such as
+    its payment, or answers 204, upon which browsers stop reconnecting. Comments keep it alive while nothing happens.
     """
     if last_event_id and not (last_event_id.isascii() and last_event_id.isdecimal()):
         raise InvalidInput("Last-Event-ID must be an id that this stream sent", field="Last-Event-ID")
@@ -226,7 +240,7 @@ async def events(
     view = await jobs.get(engine.db, principal, job_id)
     if view.job.final and not await jobs.events_after(engine.db, principal, job_id, after):
         return Response(None, status_code=204)
-    return ServerSentEvent(stream(engine, principal, job_id, after))
+    return ServerSentEvent(stream(engine, principal, job_id, after, over=view.job.final))
 
 
 jobs_router = Router(

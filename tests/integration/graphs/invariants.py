@@ -6,8 +6,19 @@ from collections import Counter
 from typing import Any
 
 from app.core.events import JOB_EVENT, NOTIFIED
-from app.core.states import JOB_FINAL, JOB_MOVES, JOB_ON_NODE, NODE_MOVES, JobState, NodeState
+from app.core.lifecycle import SETTLEMENT_EVENT, next_settlement
+from app.core.states import (
+    JOB_FINAL,
+    JOB_MOVES,
+    JOB_ON_NODE,
+    NODE_MOVES,
+    SETTLEMENT_MOVES,
+    JobState,
+    NodeState,
+    Settlement,
+)
 from app.services.views import ViewKeeper
+from app.store.chain import job_links
 from app.store.db import Database, UnitOfWork
 from app.store.rows import NODE_COLUMNS, node_from
 
@@ -18,6 +29,7 @@ async def check(db: Database, *views: ViewKeeper) -> None:
     """Raise AssertionError on the first thing that does not hold. Nothing else may be writing."""
     async with db.unit() as uow:
         await check_histories(uow)
+        await check_settlements(uow)
         await check_slots(uow)
         await check_nobody_stranded(uow)
         await check_events(uow)
@@ -53,6 +65,26 @@ async def check_histories(uow: UnitOfWork) -> None:
         assert source is None or NodeState(target) in NODE_MOVES[NodeState(source)], f"{source} → {target}"
         standing[node_id] = target
     assert standing == dict(await _rows(uow, "SELECT id, state FROM nodes"))
+
+
+async def check_settlements(uow: UnitOfWork) -> None:
+    """Every move of a settlement is one of the table and follows on the one before; no payment is overlooked."""
+    last: dict[str, str] = {}
+    for job_id, source, target in await _rows(
+        uow, "SELECT job_id, from_state, to_state FROM settlement_history ORDER BY seq"
+    ):
+        assert source == last.get(job_id, "awaiting"), f"{job_id} left {source}"
+        assert Settlement(target) in SETTLEMENT_MOVES[Settlement(source)], f"{job_id} moved {source} → {target}"
+        last[job_id] = target
+    settlements = {row[0]: row[1:] for row in await _rows(uow, "SELECT id, state, settlement FROM jobs")}
+    for job_id, (state, settlement) in settlements.items():
+        first = "awaiting" if state == "completed" else "none"
+        assert settlement == last.pop(job_id, first), f"{job_id} is {state} and {settlement}"
+    assert not last, "settlements of jobs that do not exist"
+    heard = {row[0] for row in await _rows(uow, "SELECT job_id FROM signals WHERE kind LIKE 'chain%'")}
+    for job_id, view in (await job_links.views(uow, list(settlements))).items():
+        due = next_settlement(Settlement(settlements[job_id][1]), view)
+        assert due is None or job_id in heard, f"{job_id} should be {due} and nobody will look at it"
 
 
 async def check_slots(uow: UnitOfWork) -> None:
@@ -107,10 +139,16 @@ async def check_events(uow: UnitOfWork) -> None:
         (row[0], "job_submitted" if row[1] is None else JOB_EVENT[JobState(row[2])].value)
         for row in await _rows(uow, "SELECT job_id, from_state, to_state FROM job_history")
     )
+    moves += Counter(
+        (row[0], SETTLEMENT_EVENT[Settlement(row[1])].value)
+        for row in await _rows(uow, "SELECT job_id, to_state FROM settlement_history")
+    )
     told = Counter(
         (row[0], row[1])
         for row in await _rows(
-            uow, "SELECT job_id, kind FROM events WHERE job_id IS NOT NULL AND kind <> 'job_progress'"
+            uow,
+            """SELECT job_id, kind FROM events WHERE job_id IS NOT NULL
+                AND kind NOT IN ('job_progress', 'job_linked', 'operator_mismatch')""",
         )
     )
     assert moves == told, f"moves and events differ: {(moves - told) or (told - moves)}"
@@ -121,15 +159,14 @@ async def check_events(uow: UnitOfWork) -> None:
 
 async def check_nothing_doubled(uow: UnitOfWork) -> None:
     """A completed job has its one good result, is priced and counted once; so is every lost run."""
-    for job_id, state, ok, cost, settlement in await _rows(
+    for job_id, state, ok, cost in await _rows(
         uow,
-        """SELECT j.id, j.state, r.ok, j.cost, j.settlement FROM jobs j
+        """SELECT j.id, j.state, r.ok, j.cost FROM jobs j
         LEFT JOIN results r ON r.offer_id = j.offer_id WHERE j.finished_at IS NOT NULL""",
     ):
         completed = state == "completed"
         assert bool(ok) is completed, f"{job_id} is {state} with result {ok}"
         assert (cost is not None) is completed
-        assert settlement == ("awaiting" if completed else "none")
     counted = await _rows(uow, "SELECT coalesce(sum(jobs_completed), 0), coalesce(sum(jobs_failed), 0) FROM nodes")
     ended = await _rows(uow, "SELECT count(*) FILTER (WHERE state = 'completed'), coalesce(sum(failures), 0) FROM jobs")
     assert counted == ended, f"nodes count {counted}, jobs {ended}"

@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
+from app.core.chain import PaymentState
 from app.core.errors import Conflict, HaeError, NotFound
 from app.core.requirements import Requirements
-from app.core.states import JOB_FINAL, JobState
+from app.core.states import JOB_FINAL, JobState, Settlement
 from app.services import jobs, nodes, offers
 from app.services.jobs import Submitted
 from app.services.waves import save_wave
@@ -22,6 +23,7 @@ from app.store.db import Database
 from tests import factories
 from tests.factories import OWNER, STRANGER, sql
 from tests.integration.graphs import invariants
+from tests.support import chain_rows
 from tests.support.databases import Databases
 
 T = TypeVar("T")
@@ -227,6 +229,32 @@ class Machine(RuleBasedStateMachine):
                 self.do(nodes.sweep_silent(self.db, 300.0))
         self.check()
 
+    @rule(
+        pick=PICK,
+        payment=st.sampled_from(PaymentState),
+        operator=st.sampled_from(["ours", "ours", "other"]),
+        unheard=st.booleans(),
+    )
+    def the_chain_says(self, pick: int, payment: PaymentState, operator: str, unheard: bool) -> None:
+        """Of any job, finished or not, anything at any time: paid, paid wrongly, forked out again."""
+        found = self.do(
+            sql(
+                self.db,
+                """SELECT j.id, n.wallet, j.chain_job FROM jobs j LEFT JOIN nodes n ON n.id = j.node_id
+                ORDER BY finished_at DESC NULLS LAST, j.id""",
+            )
+        )
+        if not found:
+            return
+        job_id, wallet, address = found[min(pick % len(found), pick // 7 % len(found))]
+        if address is None:
+            self.do(chain_rows.link(self.db, job_id))
+        who = (wallet or "other") if operator == "ours" else "other"
+        self.do(chain_rows.say(self.db, job_id, payment, completed_operator=who, payment_reason="fake_mint"))
+        if unheard:
+            self.waves_until_quiet(256)
+        self.check()
+
     @rule(pick=PICK, back=st.booleans())
     def drain_or_resume(self, pick: int, back: bool) -> None:
         row = self.do(nodes.owned(self.db, OWNER, self.nodes[pick % len(self.nodes)]))
@@ -299,7 +327,10 @@ class Machine(RuleBasedStateMachine):
         return False
 
     async def everything(self) -> list[Any]:
-        tables = ("jobs", "offers", "nodes", "signals", "job_history", "events", "outbox", "match_decisions")
+        tables = (
+            "jobs", "offers", "nodes", "signals", "job_history", "settlement_history", "events", "outbox",
+            "match_decisions",
+        )  # fmt: skip
         return [await sql(self.db, f"SELECT t::text FROM {table} t ORDER BY 1") for table in tables]
 
     async def finish(self) -> None:
@@ -323,8 +354,21 @@ class Machine(RuleBasedStateMachine):
             if states <= JOB_FINAL:
                 assert await sql(self.db, "SELECT * FROM signals") == [], "signals of finished jobs are left"
                 assert await sql(self.db, "SELECT id FROM nodes WHERE active_jobs <> 0") == []
+                await self.settle()
                 return
         raise AssertionError(f"jobs that never end: {states}")
+
+    async def settle(self) -> None:
+        """Have every linked job paid well in the end: each is settled, unless it was never completed."""
+        paid = await sql(
+            self.db, "SELECT j.id, n.wallet FROM jobs j JOIN nodes n ON n.id = j.node_id WHERE chain_job > ''"
+        )
+        for job_id, wallet in paid:
+            await chain_rows.say(self.db, job_id, PaymentState.VALID, completed_operator=wallet)
+        await factories.run_waves(self.runners[3])
+        left = "SELECT DISTINCT settlement FROM jobs WHERE chain_job > '' AND state = 'completed'"
+        assert await sql(self.db, left) in ([], [(Settlement.SETTLED,)])
+        assert await sql(self.db, "SELECT * FROM signals") == []
 
 
 def test_any_order_of_calls_keeps_the_invariants_and_ends_every_job(databases: Databases) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from app.core.chain import PaymentState
 from app.core.events import SignalKind
 from app.core.money import MAX_AMOUNT
 from app.core.requirements import Requirements
-from app.core.states import JOB_MOVES, JobState
+from app.core.states import JOB_MOVES, SETTLEMENT_MOVES, JobState, Settlement
 from app.services import jobs, nodes, offers
 from app.store import nodes as node_rows
 from app.store import signals
@@ -20,6 +21,7 @@ from graphs.runtime import WaveLimits, WaveRunner
 from tests import factories
 from tests.factories import OWNER, sql
 from tests.integration.graphs import invariants
+from tests.support import chain_rows
 
 UNREACHED = {JobState.BLOCKED, JobState.SCHEDULED, JobState.CANCELLING}
 """States that no path leads to yet: plans and start times come later, and cancelling is immediate."""
@@ -188,6 +190,38 @@ async def varied_life(db: Database, waves: WaveRunner) -> None:
     await factories.run_waves(waves)
     # Accepted and done before any wave looks.
     await finish(db, waves)
+    await payments(db, waves)
+
+
+async def payments(db: Database, waves: WaveRunner) -> None:
+    """Payments alone, and beside a job for every phase that may come before."""
+    paid = [row[0] for row in await sql(db, "SELECT id FROM jobs WHERE state = 'completed' ORDER BY id LIMIT 6")]
+    for job_id in paid:
+        await chain_rows.link(db, job_id)
+    one, *others, last = paid
+    for payment in (PaymentState.OBSERVED, PaymentState.NONE, PaymentState.INVALID, PaymentState.VALID):
+        await chain_rows.say(db, one, payment)
+        await factories.run_waves(waves)
+    failing, stopped, done = await factories.accepted(db, waves, 3, max_retries=0)
+    starting = await factories.submit(db, 1)
+    await factories.run_waves(waves)
+    (offer,) = [offer for offer in await factories.all_offers(db) if offer.job_id in starting]
+    # Before the payment is looked at: a run that failed for good, an acceptance, a job to place, one to end.
+    await offers.report(db, [offers.new_report(failing.id, failing.node_id, ok=False, error="broke")])
+    await chain_rows.say(db, others[0], PaymentState.VALID)
+    await waves.run_once()
+    await offers.accept(db, [(offer.id, offer.node_id)])
+    await chain_rows.say(db, others[1], PaymentState.VALID)
+    await waves.run_once()
+    await factories.submit(db, 1, requirements=Requirements(gpus=64))
+    await chain_rows.say(db, others[2], PaymentState.VALID)
+    await waves.run_once()
+    await jobs.cancel(db, OWNER, stopped.job_id)
+    await chain_rows.link(db, done.job_id, payment=PaymentState.OBSERVED.value)
+    await offers.report(db, [offers.new_report(done.id, done.node_id, ok=True)])
+    await chain_rows.say(db, last, PaymentState.OBSERVED)
+    await waves.run_once()
+    await everything_cancelled(db, waves)
 
 
 async def one_of_each(db: Database, waves: WaveRunner) -> None:
@@ -272,3 +306,10 @@ async def test_every_move_is_in_the_table_and_every_edge_is_drawn_and_taken(db: 
     assert taken <= table
     reachable = {(source, target) for source, target in table if not UNREACHED & {source, target}}
     assert reachable - taken == {(JobState.PENDING, JobState.FAILED)}, "moves that no wave makes"
+    settled = {
+        (Settlement(row[0]), Settlement(row[1]))
+        for row in await sql(db, "SELECT DISTINCT from_state, to_state FROM settlement_history")
+    }
+    assert settled == {(source, target) for source, targets in SETTLEMENT_MOVES.items() for target in targets} - {
+        (Settlement.NONE, Settlement.AWAITING)
+    }

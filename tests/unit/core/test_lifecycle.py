@@ -10,12 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.core.chain import ChainView, PaymentState
 from app.core.errors import IllegalTransition
-from app.core.events import Reason
+from app.core.events import NOTIFIED, Reason
 from app.core.jobs import Job, Offer, Report, Visit
-from app.core.lifecycle import Phase, counts_as_failure, next_match_look, phase_of, run_deadline, setback
+from app.core.lifecycle import (
+    SETTLEMENT_EVENT,
+    Phase,
+    counts_as_failure,
+    next_match_look,
+    next_settlement,
+    operator_mismatch,
+    phase_of,
+    run_deadline,
+    setback,
+)
 from app.core.requirements import Requirements
-from app.core.states import JOB_FINAL, JobState, OfferState, Settlement
+from app.core.states import JOB_FINAL, SETTLEMENT_MOVES, JobState, OfferState, Settlement
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -105,6 +116,92 @@ def test_what_is_over_rests_whatever_comes(state: JobState, asked: bool) -> None
             late = visit(job(state, cancel_requested=asked), the_offer, the_report, node_online=False)
             assert phase_of(late, NOW) is Phase.REST
             assert setback(late, NOW) is None
+
+
+def said(payment: PaymentState, mismatch: str | None = None) -> ChainView:
+    return ChainView("address", payment, "fake_mint" if payment is PaymentState.INVALID else None, mismatch)
+
+
+PAID = [said(payment, mismatch) for payment in PaymentState for mismatch in (None, "completed_operator")]
+
+
+@pytest.mark.parametrize("chain", PAID, ids=lambda chain: f"{chain.payment}, {chain.mismatch}")
+@pytest.mark.parametrize("settlement", Settlement)
+def test_what_the_chain_says_moves_a_settlement_within_the_table_and_to_rest(
+    settlement: Settlement, chain: ChainView
+) -> None:
+    at = visit(job(S.COMPLETED, settlement=settlement, version=7), chain=chain)
+    due = next_settlement(settlement, chain) is not None
+    assert phase_of(at, NOW) is (P.SETTLE if due else P.REST)
+    while (move := next_settlement(at.job.settlement, chain)) is not None:
+        assert len(at.settlements) < 3
+        at.settle(*move, "chain")
+    assert at.job.version == 7 + len(at.settlements)
+    assert all(move.target in SETTLEMENT_MOVES[move.source] for move in at.settlements)
+    # Only what is final decides, and only a payment without fault settles.
+    decided = [move.target for move in at.settlements if move.target in (Settlement.SETTLED, Settlement.DISPUTED)]
+    final, good = chain.payment in ("valid", "invalid"), chain.payment == "valid" and chain.mismatch is None
+    assert not decided or final
+    assert (Settlement.SETTLED in decided) <= good
+    assert (at.moves, at.job.state) == ([], S.COMPLETED)
+    if settlement is Settlement.AWAITING and final:
+        assert at.job.settlement is (Settlement.SETTLED if good else Settlement.DISPUTED)
+
+
+@pytest.mark.parametrize("settlement", Settlement)
+def test_without_an_account_on_chain_nothing_settles(settlement: Settlement) -> None:
+    assert next_settlement(settlement, None) is None
+
+
+@pytest.mark.parametrize(
+    ("chain", "reason"),
+    [
+        (said(PaymentState.INVALID), "fake_mint"),
+        (said(PaymentState.INVALID, "completed_operator"), "fake_mint"),
+        (said(PaymentState.VALID, "completed_operator"), "completed_operator"),
+        (ChainView("address", PaymentState.INVALID, None, None), Reason.PAYMENT_FINAL),
+    ],
+)
+def test_a_dispute_says_why(chain: ChainView, reason: str) -> None:
+    assert next_settlement(Settlement.OBSERVED, chain) == (Settlement.DISPUTED, reason)
+
+
+def test_a_payment_of_a_job_that_goes_on_changes_nothing() -> None:
+    for state in (S.PENDING, S.ASSIGNED, S.RUNNING):
+        at = visit(job(state), ACCEPTED)
+        paid = visit(job(state), ACCEPTED, chain=said(PaymentState.VALID))
+        assert phase_of(paid, NOW) is phase_of(at, NOW)
+    for state in (S.FAILED, S.CANCELLED, S.EXPIRED):
+        assert phase_of(visit(job(state), chain=said(PaymentState.VALID)), NOW) is P.REST
+
+
+def test_a_settlement_moves_within_the_table_only() -> None:
+    at = visit(job(S.COMPLETED, settlement=Settlement.SETTLED))
+    with pytest.raises(IllegalTransition):
+        at.settle(Settlement.DISPUTED, "fake_mint", "chain")
+    assert (at.job.settlement, at.job.version, at.settlements) == (Settlement.SETTLED, 1, [])
+    # Every move has its event, and those that decide are told by webhook.
+    reached = {target for targets in SETTLEMENT_MOVES.values() for target in targets}
+    assert SETTLEMENT_EVENT.keys() == reached
+    assert {SETTLEMENT_EVENT[Settlement.SETTLED], SETTLEMENT_EVENT[Settlement.DISPUTED]} <= NOTIFIED
+
+
+@pytest.mark.parametrize(
+    ("assigned", "completed", "expected"),
+    [
+        (None, None, None),
+        ("wallet", None, None),
+        ("wallet", "owner", None),
+        ("other", None, "assigned_operator"),
+        ("other", "wallet", "assigned_operator"),
+        ("wallet", "other", "completed_operator"),
+        ("other", "other", "completed_operator"),
+    ],
+)
+def test_operators_on_chain_are_held_against_ours(
+    assigned: str | None, completed: str | None, expected: str | None
+) -> None:
+    assert operator_mismatch({"wallet", "owner"}, assigned, completed) == expected
 
 
 def test_only_runs_that_were_lost_count_as_failures() -> None:

@@ -27,6 +27,7 @@ RUN: dict[str, Any] = {
 HUGE = "`*<@1>&" * 4000
 WORST: dict[str, Any] = {
     **dict.fromkeys(("job_id", "node_id", "type", "attempt", "reason", "error", "message"), HUGE),
+    **dict.fromkeys(("operator", "chain_job", "tx_signature"), HUGE),
     "duration_ms": 10**18,
     "cost": 2**63 - 1,
 }
@@ -59,6 +60,32 @@ def test_discord_tells_what_happened() -> None:
         "Cost": "`2.5 HYPER`",
     }
     assert "private" not in json.dumps(body)
+
+
+PAYMENT: dict[str, Any] = {
+    "job_id": "job_abc123",
+    "reason": "fake_mint",
+    "chain_job": "9aE",
+    "tx_signature": "5Vd",
+    "amount": 2**64 - 1,
+    "settlement": "disputed",
+}
+
+
+def test_both_tell_of_payments() -> None:
+    (embed,) = discord_body(event("payment_disputed", **PAYMENT))["embeds"]
+    facts = {field["name"]: field["value"].strip("`") for field in embed["fields"]}
+    assert facts == {
+        "Job": "job_abc123",
+        "Reason": "fake_mint",
+        "Account": "9aE",
+        "Transaction": "5Vd",
+        "Amount": "18446744073.709551615 HYPER",
+    }
+    header, fields, _ = slack_body(event("payment_disputed", **PAYMENT))["blocks"]
+    assert header["text"]["text"] == "❌ Payment disputed"
+    assert [field["text"] for field in fields["fields"]] == [f"*{name}*\n`{value}`" for name, value in facts.items()]
+    assert slack_body(event("payment_distributed", **PAYMENT))["blocks"][0]["text"]["text"].startswith("✅")
 
 
 def test_slack_tells_what_happened() -> None:
@@ -167,3 +194,14 @@ def test_clipping_keeps_the_limit_and_splits_nothing(text: str, limit: int) -> N
         kept = short.removesuffix(CUT)
         assert escape_slack(text).startswith(kept)
         assert "&" not in kept.replace("&amp;", "").replace("&lt;", "").replace("&gt;", "")
+
+
+def test_both_name_the_operator_that_is_not_ours() -> None:
+    told = {"job_id": "job_1", "chain_job": "9aE", "mismatch": "completed_operator", "operator": "4vN"}
+    (embed,) = discord_body(event("operator_mismatch", **told))["embeds"]
+    assert {"Mismatch": "`completed_operator`", "Operator": "`4vN`"}.items() <= {
+        field["name"]: field["value"] for field in embed["fields"]
+    }.items()
+    assert "*Operator*\n`4vN`" in json.dumps(
+        slack_body(event("operator_mismatch", **told)), ensure_ascii=False
+    ).replace("\\n", "\n")

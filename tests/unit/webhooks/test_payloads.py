@@ -68,6 +68,24 @@ def test_costs(cost: int | None, number: bytes, exact: str | None) -> None:
     assert json.loads(body)["cost"] == exact
 
 
+def test_a_payment_is_told_to_the_base_unit() -> None:
+    told = {"reason": "fake_mint", "settlement": "disputed", "chain_job": "address", "tx_signature": "5Vd"}
+    happened = event("payment_disputed", job_id="job_1", node_id="node_1", type="render", amount=2**64 - 1, **told)
+    assert json.loads(payloads.build(happened)) == {
+        "event": "payment_disputed",
+        "job_id": "job_1",
+        "node_id": "node_1",
+        "type": "render",
+        "chain_job": "address",
+        "amount": "18446744073.709551615",
+        "tx_signature": "5Vd",
+        "reason": "fake_mint",
+        "settlement": "disputed",
+        "id": "evt_1",
+        "at": "2026-01-02T03:04:05.678Z",
+    }
+
+
 @pytest.mark.parametrize("kind", sorted(NOTIFIED))
 def test_every_notified_event_has_its_keys_even_without_data(kind: EventKind) -> None:
     payload = json.loads(payloads.build(event(kind)))

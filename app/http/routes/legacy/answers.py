@@ -41,7 +41,7 @@ class LegacyMetrics(msgspec.Struct, rename="camel", kw_only=True):
 
 
 class RecentJob(msgspec.Struct, kw_only=True):
-    """``price``: HYPER paid, null before the job is completed."""
+    """``price``: HYPER paid, null before the job is completed. ``tx_signature``: of its payment on chain, if any."""
 
     job_id: str
     job_type: str

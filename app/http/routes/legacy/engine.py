@@ -132,15 +132,15 @@ async def metrics(engine: NamedDependency[Engine]) -> LegacyMetrics:
 @get("/api/validation", operation_id="validation", tags=["public", "compatibility"])
 async def validation(engine: NamedDependency[Engine]) -> LegacyValidation:
     """The latest 50 jobs and 20 nodes."""
-    jobs, registered = await network.recent(engine.db, 50, 20)
+    jobs, paid, registered = await network.recent(engine.db, 50, 20)
     return LegacyValidation(
-        recent_jobs=[_recent_job(job) for job in jobs],
+        recent_jobs=[_recent_job(job, paid.get(job.id)) for job in jobs],
         recent_nodes=[_recent_node(row) for row in registered],
         last_updated=stamp(datetime.now(UTC)),
     )
 
 
-def _recent_job(job: Job) -> RecentJob:
+def _recent_job(job: Job, signature: str | None) -> RecentJob:
     return RecentJob(
         job_id=job.id,
         job_type=job.type,
@@ -148,7 +148,7 @@ def _recent_job(job: Job) -> RecentJob:
         price=None if job.cost is None else job.cost / UNIT,
         created_at=stamp(job.created_at),
         completed_at=stamp(job.finished_at) or None,
-        tx_signature=None,
+        tx_signature=signature,
     )
 
 

@@ -1,0 +1,65 @@
+"""Specs by content: stored before their job is created on chain, and turned into jobs when it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import msgspec
+
+from app.core.access import Principal, Scope
+from app.core.errors import NotFound
+from app.core.requirements import Requirements
+from app.services.jobs import PAYLOAD, Submission
+from app.store import specs
+from app.store.db import Database, UnitOfWork
+from app.store.specs import SpecRow
+
+_RESOLVED = ("type", "policy", "priority", "timeout_s", "max_retries", "queue_ttl_s")
+
+
+async def put(db: Database, principal: Principal, spec: dict[str, Any], submission: Submission) -> tuple[str, bool]:
+    """Store ``spec``, in its canonical form, with the validated submission that it comes to; its hash, and whether
+    it is new.
+
+    A spec that somebody else stored before stays theirs: jobs that the chain makes of it are of their account.
+    """
+    resolved = {name: getattr(submission, name) for name in _RESOLVED}
+    # The payload is the spec's own, and may be large: kept once.
+    body = {"spec": spec, "resolved": {**resolved, "requirements": asdict(submission.requirements)}}
+    async with db.unit() as uow:
+        spec_hash = submission.requirements_hash
+        return spec_hash, await specs.put(uow, spec_hash, principal.account, principal.key_id, body)
+
+
+async def get(db: Database, principal: Principal, spec_hash: str) -> SpecRow:
+    """A spec of the caller's account, or of anyone's for operators. Raises NotFound."""
+    async with db.unit() as uow:
+        found = await specs.known(uow, [spec_hash], principal.sees)
+    if not found:
+        raise NotFound(
+            f"there is no spec {spec_hash[:64]} that this key may see",
+            code="spec_not_found",
+            next_action="Store it with PUT /v1/specs.",
+        )
+    return found[0]
+
+
+async def known(uow: UnitOfWork, hashes: Sequence[str]) -> dict[str, Submission]:
+    """The submissions that those of ``hashes`` stand for which are stored, under the account that stored them."""
+    if not hashes:
+        return {}
+    return {row.hash: _submission(row) for row in await specs.known(uow, hashes)}
+
+
+def _submission(row: SpecRow) -> Submission:
+    spec, resolved = row.body["spec"], row.body["resolved"]
+    return Submission(
+        principal=Principal(row.key_id, row.account, frozenset({Scope.AGENT.value})),
+        payload={name: spec[name] for name in PAYLOAD if name in spec},
+        requirements=msgspec.convert(resolved["requirements"], Requirements),
+        source="chain",
+        requirements_hash=row.hash,
+        **{name: resolved[name] for name in _RESOLVED},
+    )
