@@ -15,7 +15,6 @@ from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
 from app.chain.devchain import JOB_RECEIPT, ChainConfig, DevChain, Faults
-from app.chain.devchain import methods as methods
 from app.chain.devchain.emitter import record
 from app.chain.devchain.money import keypair
 from app.chain.devchain.node import Node
