@@ -19,7 +19,8 @@ JOB_EVENTS = ("JobCreatedEvent", "JobAssignedEvent", "JobCompletedEvent", "Payme
 def job_events(network: Network, count: int, *, seed: int = 0) -> Iterator[VersionedTransaction]:
     """``count`` transactions of one event each: lives of jobs, four events a life, one after another.
 
-    Events alone, from instructions with the job's address: no accounts are written and no tokens move. For ``DevChain.load`` within 150 blocks.
+    Events alone, from instructions with the job's address: no accounts are written and no tokens move. For
+    ``DevChain.load`` within 150 blocks.
     """
     chance = random.Random(seed)
     layouts = program("job_receipt").events
