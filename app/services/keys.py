@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.core.access import Principal, Scope
+from app.core.chain import CHAIN_ACCOUNT
 from app.core.errors import InvalidInput, NotFound, Unauthorised
 from app.core.ids import new_id
 from app.store import keys
@@ -45,6 +46,8 @@ async def create(db: Database, account: str, scopes: Sequence[str], label: str =
         raise InvalidInput(f"unknown scope: {named}; known are {', '.join(known)}", field="scopes")
     if not 1 <= len(account) <= 80 or not account.isprintable():
         raise InvalidInput("account must have 1 to 80 printable characters", field="account")
+    if account.startswith(CHAIN_ACCOUNT):
+        raise InvalidInput(f"accounts in {CHAIN_ACCOUNT} belong to wallets that only the chain knows", field="account")
     if len(label) > 80 or "\0" in label:
         raise InvalidInput("label must have at most 80 characters", field="label")
     secret = PREFIX + secrets.token_urlsafe(32)

@@ -82,16 +82,9 @@ async def register(db: Database, principal: Principal, given: Registration) -> t
             )
             await events.add(uow, [registered_event(row)])
         if state is NodeState.DEREGISTERED:
-            await _move(
-                uow,
-                node_id,
-                principal.account,
-                state,
-                NodeState.REGISTERED,
-                Reason.REGISTERED,
-                principal.key_id,
-            )
-        await _heard(uow, [(node_id, None)])
+            again = NodeMove(node_id, state, NodeState.REGISTERED, Reason.REGISTERED, principal.key_id)
+            await move(uow, [again])
+        await heard_in(uow, [(node_id, None)])
         found = await nodes.get(uow, node_id, None)
     return node_id, found.node.state if found else state, created
 
@@ -114,25 +107,37 @@ async def heard(db: Database, beats: Sequence[tuple[str, int | None]]) -> None:
     if not beats:
         return
     async with db.unit() as uow:
-        await _heard(uow, beats)
+        await heard_in(uow, beats)
 
 
-async def _heard(uow: UnitOfWork, beats: Sequence[tuple[str, int | None]]) -> None:
-    for node_id, state in sorted(await heartbeats.flush(uow, beats)):
-        await _move(uow, node_id, None, state, NodeState.ONLINE, Reason.HEARTBEAT, node_id)
+async def heard_in(uow: UnitOfWork, beats: Sequence[tuple[str, int | None]]) -> None:
+    """As ``heard``, within the caller's transaction."""
+    silent = sorted(await heartbeats.flush(uow, beats))
+    await move(uow, [NodeMove(id_, state, NodeState.ONLINE, Reason.HEARTBEAT, id_) for id_, state in silent])
 
 
 async def sweep_silent(db: Database, offline_after_s: float, limit: int = 500) -> int:
     """Put nodes that fell silent offline and have their jobs looked at; how many."""
     async with db.unit() as uow:
         silent = await heartbeats.silent(uow, offline_after_s, limit)
-        for node_id, account, state in silent:
-            await _move(uow, node_id, account, state, NodeState.OFFLINE, Reason.SILENT, "sweeper")
-        if silent:
-            # The rows are locked and now offline, so no wave can put a job there after this look.
-            stranded = await heartbeats.jobs_on(uow, [node_id for node_id, _, _ in silent])
-            await signals.add(uow, [(job_id, SignalKind.LEASE_LOST, None) for job_id in stranded])
+        await move(
+            uow,
+            [
+                NodeMove(id_, state, NodeState.OFFLINE, Reason.SILENT, "sweeper", account)
+                for id_, account, state in silent
+            ],
+        )
+        # The rows are locked and now offline, so no wave can put a job there after this look.
+        await look_at_jobs_on(uow, [node_id for node_id, _, _ in silent])
     return len(silent)
+
+
+async def look_at_jobs_on(uow: UnitOfWork, node_ids: Sequence[str]) -> None:
+    """Have the jobs of nodes looked at that take none any more. The nodes must be locked."""
+    # The wave takes back what is to be taken back: waves lock offers before nodes, so they are not for us to lock now.
+    if node_ids:
+        held = await heartbeats.jobs_on(uow, node_ids)
+        await signals.add(uow, [(job_id, SignalKind.LEASE_LOST, None) for job_id in held])
 
 
 async def drain(db: Database, node: NodeRow, actor: str) -> NodeState:
@@ -141,10 +146,8 @@ async def drain(db: Database, node: NodeRow, actor: str) -> NodeState:
         source = await _locked(uow, node.node.id)
         if source is NodeState.DRAINING:
             return source
-        await _move(uow, node.node.id, node.account, source, NodeState.DRAINING, Reason.DRAINED, actor)
-        # The wave takes the open offers back: waves lock offers before nodes, so they are not for us to lock now.
-        held = await heartbeats.jobs_on(uow, [node.node.id])
-        await signals.add(uow, [(job_id, SignalKind.LEASE_LOST, None) for job_id in held])
+        await move(uow, [NodeMove(node.node.id, source, NodeState.DRAINING, Reason.DRAINED, actor, node.account)])
+        await look_at_jobs_on(uow, [node.node.id])
     return NodeState.DRAINING
 
 
@@ -153,7 +156,7 @@ async def resume(db: Database, node: NodeRow, actor: str) -> NodeState:
     async with db.unit() as uow:
         source = await _locked(uow, node.node.id)
         if source is not NodeState.ONLINE:
-            await _move(uow, node.node.id, node.account, source, NodeState.ONLINE, Reason.OPERATOR, actor)
+            await move(uow, [NodeMove(node.node.id, source, NodeState.ONLINE, Reason.OPERATOR, actor, node.account)])
     return NodeState.ONLINE
 
 
@@ -204,22 +207,34 @@ async def by_wallet(db: Database, principal: Principal, wallet: str) -> NodeRow 
         return await nodes.by_wallet(uow, wallet, principal.account)
 
 
-async def _move(
-    uow: UnitOfWork,
-    node_id: str,
-    account: str | None,
-    source: NodeState,
-    target: NodeState,
-    reason: Reason,
-    actor: str,
-) -> bool:
-    """One guarded move with its history and event; False when the node had left ``source`` meanwhile."""
-    check_move(NODE_MOVES, source, target)
-    if await nodes.move(uow, node_id, [source], target) is None:
-        return False
-    await events.add_node_history(uow, [(node_id, source, target, reason, actor)])
-    kind = _EVENT.get(target)
-    if kind is not None:
-        data = {"node_id": node_id, "state": target.value, "reason": str(reason)}
-        await events.add(uow, [NewEvent(kind, data, account, None, node_id)])
-    return True
+@dataclass(frozen=True, slots=True)
+class NodeMove:
+    """One transition of a node. ``account``: whom its event is told to, where that is known."""
+
+    node_id: str
+    source: NodeState
+    target: NodeState
+    reason: Reason
+    actor: str
+    account: str | None = None
+
+
+async def move(uow: UnitOfWork, moves: Sequence[NodeMove]) -> list[NodeMove]:
+    """Guarded moves, one a node, with their history and events; those that won: the others' nodes had left ``source``.
+
+    Raises IllegalTransition outside the table.
+    """
+    for one in moves:
+        check_move(NODE_MOVES, one.source, one.target)
+    if not moves:
+        return []
+    won = await nodes.move(uow, [(one.node_id, one.source, one.target) for one in moves])
+    made = [one for one in moves if one.node_id in won]
+    await events.add_node_history(uow, [(one.node_id, one.source, one.target, one.reason, one.actor) for one in made])
+    await events.add(uow, [moved_event(one) for one in made if one.target in _EVENT])
+    return made
+
+
+def moved_event(made: NodeMove) -> NewEvent:
+    data = {"node_id": made.node_id, "state": made.target.value, "reason": str(made.reason)}
+    return NewEvent(_EVENT[made.target], data, made.account, None, made.node_id)

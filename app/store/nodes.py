@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from app.core.chain import CHAIN_ACCOUNT
 from app.core.nodes import NodeRecord
 from app.core.states import NodeState
 from app.store.db import UnitOfWork
@@ -58,23 +59,46 @@ class SlotChange:
 async def upsert(uow: UnitOfWork, node: NewNode) -> tuple[str, NodeState, bool] | None:
     """Register a node, or update the one with this wallet: ``(id, state, created)``; None if another account owns it.
 
-    Capacity never falls below the slots in use.
+    One that the chain made passes to the first account that registers its wallet. Capacity never falls below the slots
+    in use.
     """
     row = await uow.sql.fetchrow(
-        """INSERT INTO nodes (id, account, wallet, gpu_model, gpus, vram_gb, capabilities, region, price, capacity,
+        f"""INSERT INTO nodes (id, account, wallet, gpu_model, gpus, vram_gb, capabilities, region, price, capacity,
             details)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::jsonb)
-        ON CONFLICT (wallet) DO UPDATE SET gpu_model = excluded.gpu_model, gpus = excluded.gpus,
-            vram_gb = excluded.vram_gb, capabilities = excluded.capabilities, region = excluded.region,
-            price = excluded.price, capacity = greatest(excluded.capacity, nodes.active_jobs),
-            details = excluded.details, version = nodes.version + 1,
+        ON CONFLICT (wallet) DO UPDATE SET {_taken_from("excluded")}, version = nodes.version + 1,
             changed_in = pg_current_xact_id()::text::bigint
-        WHERE nodes.account = excluded.account
+        WHERE nodes.account = excluded.account OR {_FROM_CHAIN}
         RETURNING id, state, xmax = 0""",
         node.id, node.account, node.wallet, node.gpu_model, node.gpus, node.vram_gb, node.capabilities, node.region,
         node.price, node.capacity, to_json(node.details),
     )  # fmt: skip
     return None if row is None else (row[0], NodeState(row[1]), row[2])
+
+
+_FROM_CHAIN = f"nodes.account LIKE '{CHAIN_ACCOUNT}%'"
+
+
+def _taken_from(source: str) -> str:
+    columns = ("account", "gpu_model", "gpus", "vram_gb", "capabilities", "region", "price", "details")
+    sets = ", ".join(f"{column} = {source}.{column}" for column in columns)
+    return f"{sets}, capacity = greatest({source}.capacity, nodes.active_jobs)"
+
+
+async def take_over(uow: UnitOfWork, rows: Sequence[NewNode]) -> dict[str, str]:
+    """Give nodes that the chain made to those who register their wallets; ``wallet → id`` of those that were.
+
+    ``rows`` have a wallet each. Their ids are not used.
+    """
+    given = await uow.sql.fetch(
+        f"""WITH r AS (SELECT * FROM json_to_recordset($1::json) AS r({_NEW_TYPES})),
+        held AS (SELECT nodes.id FROM nodes JOIN r ON r.wallet = nodes.wallet WHERE {_FROM_CHAIN}
+            ORDER BY nodes.id FOR NO KEY UPDATE OF nodes)
+        UPDATE nodes SET {_taken_from("r")}, {_TOUCH} FROM r, held
+        WHERE nodes.wallet = r.wallet AND nodes.id = held.id RETURNING nodes.wallet, nodes.id""",
+        to_json(rows),
+    )
+    return {row[0]: row[1] for row in given}
 
 
 async def known_wallets(uow: UnitOfWork, wallets: Sequence[str]) -> set[str]:
@@ -83,33 +107,42 @@ async def known_wallets(uow: UnitOfWork, wallets: Sequence[str]) -> set[str]:
     return {row[0] for row in rows}
 
 
-async def insert_online(uow: UnitOfWork, rows: Sequence[NewNode]) -> set[str]:
-    """Insert new nodes as online, with their heartbeats; the ids inserted. Wallets that are taken are left out."""
+async def insert_new(uow: UnitOfWork, rows: Sequence[NewNode], state: NodeState) -> set[str]:
+    """Insert new nodes in ``state``, with their heartbeats; the ids inserted. Wallets that are taken are left out."""
     # In wallet order: two batches that name the same wallets in other orders would wait for each other.
     inserted = await uow.sql.fetch(
-        """INSERT INTO nodes (id, account, wallet, state, gpu_model, gpus, vram_gb, capabilities, region, price,
+        f"""INSERT INTO nodes (id, account, wallet, state, gpu_model, gpus, vram_gb, capabilities, region, price,
             capacity, details)
-        SELECT id, account, wallet, 'online', gpu_model, gpus, vram_gb, capabilities, region, price, capacity, details
-        FROM json_to_recordset($1::json) AS n(id text, account text, wallet text, gpu_model text, gpus int2,
-            vram_gb int2, capabilities int, region text, price int8, capacity int2, details jsonb)
+        SELECT id, account, wallet, $2, gpu_model, gpus, vram_gb, capabilities, region, price, capacity, details
+        FROM json_to_recordset($1::json) AS n({_NEW_TYPES})
         ORDER BY wallet ON CONFLICT (wallet) DO NOTHING RETURNING id""",
         to_json(rows),
+        state.value,
     )
     ids = {row[0] for row in inserted}
     await uow.sql.execute("INSERT INTO node_heartbeats (node_id) SELECT unnest($1::text[])", sorted(ids))
     return ids
 
 
-async def move(uow: UnitOfWork, node_id: str, sources: Sequence[NodeState], target: NodeState) -> NodeState | None:
-    """Guarded move of one node; the state it left, or None when it was in none of ``sources``."""
-    row = await uow.sql.fetchrow(
-        f"""WITH old AS (SELECT id, state FROM nodes WHERE id = $1 AND state = ANY($2::text[]) FOR NO KEY UPDATE)
-        UPDATE nodes SET state = $3, {_TOUCH} FROM old WHERE nodes.id = old.id RETURNING old.state""",
-        node_id,
-        [state.value for state in sources],
-        target.value,
+_NEW_TYPES = (
+    "id text, account text, wallet text, gpu_model text, gpus int2, vram_gb int2, capabilities int, region text, "
+    "price int8, capacity int2, details jsonb"
+)
+
+
+async def move(uow: UnitOfWork, moves: Sequence[tuple[str, NodeState, NodeState]]) -> set[str]:
+    """Guarded moves ``(node_id, from, to)``, one a node; the ids of those that won: the others had left ``from``."""
+    rows = await uow.sql.fetch(
+        f"""WITH u AS (SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) AS u(id, source, target)),
+        held AS (SELECT nodes.id FROM nodes JOIN u ON u.id = nodes.id AND u.source = nodes.state
+            ORDER BY nodes.id FOR NO KEY UPDATE OF nodes)
+        UPDATE nodes SET state = u.target, {_TOUCH} FROM u, held
+        WHERE nodes.id = u.id AND nodes.id = held.id RETURNING nodes.id""",
+        [node_id for node_id, _, _ in moves],
+        [source.value for _, source, _ in moves],
+        [target.value for _, _, target in moves],
     )
-    return None if row is None else NodeState(row[0])
+    return {row[0] for row in rows}
 
 
 async def lock(uow: UnitOfWork, ids: Sequence[str]) -> dict[str, NodeRecord]:

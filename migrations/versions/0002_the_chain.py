@@ -100,7 +100,11 @@ def upgrade() -> None:
         sa.Column("slot", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint(
+            "status IN ('pending', 'assigned', 'cancelled', 'completed', 'orphaned')", name="chain_jobs_status"
+        ),
         sa.CheckConstraint("payment IN ('none', 'observed', 'valid', 'invalid')", name="chain_jobs_payment"),
+        sa.CheckConstraint("linked_by IN ('id', 'hash', 'spec', 'defaults')", name="chain_jobs_linked_by"),
         sa.PrimaryKeyConstraint("address"),
         sa.UniqueConstraint("job_id"),
     )
@@ -217,6 +221,11 @@ def upgrade() -> None:
         sa.Column("slot", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("block_time", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("commitment IN ('confirmed', 'finalized', 'orphaned')", name="chain_payments_commitment"),
+        sa.CheckConstraint(
+            "verdict IN ('valid', 'unverified', 'no_transfer', 'fake_mint', 'wrong_amounts', 'wrong_operator', "
+            "'wrong_treasury', 'wrong_incentive_pool', 'wrong_split')",
+            name="chain_payments_verdict",
+        ),
         sa.PrimaryKeyConstraint("signature", "program", "outer_ix", "inner_ix", "ordinal"),
     )
     op.create_index(

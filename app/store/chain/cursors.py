@@ -98,8 +98,8 @@ async def get(uow: UnitOfWork, program: str, epoch: int) -> Cursor:
 async def save(uow: UnitOfWork, cursor: Cursor, epoch: int) -> None:
     """Write the cursor. Raises LeadershipLost when ``epoch`` is not its leader's."""
     written = await uow.sql.fetchval(
-        """UPDATE chain_cursors SET slot = $3::int8, signature = $4::text, scan_before = $5, scan_listed = $6, scan_slot = $7,
-            scan_signature = $8, stalled = $9, seen_slot = greatest(seen_slot, $3::int8 - 1),
+        """UPDATE chain_cursors SET slot = $3::int8, signature = $4::text, scan_before = $5, scan_listed = $6,
+            scan_slot = $7, scan_signature = $8, stalled = $9, seen_slot = greatest(seen_slot, $3::int8 - 1),
             moved_at = CASE WHEN signature IS DISTINCT FROM $4::text THEN now() ELSE moved_at END
         WHERE program = $1 AND epoch = $2 RETURNING 1""",
         cursor.program,
@@ -204,6 +204,16 @@ async def recent(uow: UnitOfWork, program: str, from_slot: int) -> dict[str, int
     for done, entries in rows:
         found.update(dict(entries[len(entries) - done :]))
     return found
+
+
+async def holes(uow: UnitOfWork, program: str) -> set[str]:
+    """Where in the program's list entries without a readable signature are in quarantine, by what stands for it."""
+    rows = await uow.sql.fetch(
+        """SELECT signature FROM chain_quarantine
+        WHERE program = $1 AND reason = 'malformed_entry' AND resolved_at IS NULL""",
+        program,
+    )
+    return {row[0] for row in rows}
 
 
 async def forget_pages(uow: UnitOfWork, before: Mapping[str, int]) -> None:

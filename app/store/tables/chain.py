@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from sqlalchemy import BigInteger, CheckConstraint, Column, Identity, Index, LargeBinary, text
 from sqlmodel import Field, SQLModel
 
-from app.core.chain import Commitment, OutgoingKind, OutgoingState, PaymentState
+from app.core.chain import Commitment, LinkedBy, OnChain, OutgoingKind, OutgoingState, PaymentState, Verdict
 from app.core.states import Settlement
 from app.store.tables.columns import (
     bool_column,
@@ -180,7 +180,9 @@ class ChainJob(SQLModel, table=True):
 
     __tablename__: ClassVar[Any] = "chain_jobs"
     __table_args__: ClassVar[Any] = (
+        one_of("status", OnChain, "chain_jobs_status"),
         one_of("payment", PaymentState, "chain_jobs_payment"),
+        one_of("linked_by", LinkedBy, "chain_jobs_linked_by"),
         Index("chain_jobs_name", "chain_job_id"),
         Index("chain_jobs_waiting", "spec_due_at", postgresql_where=text("spec_due_at IS NOT NULL")),
         Index("chain_jobs_unpaid", "status", postgresql_where=text("payment = 'none' AND job_id IS NOT NULL")),
@@ -220,6 +222,7 @@ class ChainPayment(SQLModel, table=True):
     __tablename__: ClassVar[Any] = "chain_payments"
     __table_args__: ClassVar[Any] = (
         one_of("commitment", Commitment, "chain_payments_commitment"),
+        one_of("verdict", Verdict, "chain_payments_verdict"),
         Index("chain_payments_address", "address", postgresql_where=text("address IS NOT NULL")),
     )
 
