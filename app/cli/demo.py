@@ -36,14 +36,26 @@ def demo(
     kill_worker_at: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, hidden=True, help="Kill and restart the worker at this share")
     ] = None,
+    kill_listener_at: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, hidden=True, help="The same for the listener")
+    ] = None,
 ) -> None:
     """Replay a GPU cluster's trace through the whole engine, in real processes over real HTTP.
 
-    It starts servers, an API process, a worker and fleets of nodes of its own, submits the trace's jobs as an agent
-    would, lets nodes decline, fail and die, and audits the outcome. Takes about a minute and leaves nothing behind.
-    Exit code 1 when a requirement was violated, a node oversubscribed or a job lost.
+    It starts servers, a Solana chain, an API process, a worker, a listener and fleets of nodes of its own. Nodes are
+    registered on chain, jobs are created and paid there; nodes decline, fail and die, some jobs are paid wrongly, the
+    chain forks. Then the outcome is audited, against the trace and against the chain. Takes about a minute and leaves
+    nothing behind. Exit code 1 when a requirement was violated, a node oversubscribed, a job lost, an event missed or
+    a base unit off.
     """
-    options = DemoOptions(jobs=jobs, nodes=nodes, seed=seed, keep=keep, kill_worker_at=kill_worker_at)
+    options = DemoOptions(
+        jobs=jobs,
+        nodes=nodes,
+        seed=seed,
+        keep=keep,
+        kill_worker_at=kill_worker_at,
+        kill_listener_at=kill_listener_at,
+    )
     began = psutil.Process().create_time()
     logging.disable(logging.WARNING)
     try:
@@ -75,7 +87,7 @@ async def _perform(
     scenario = build(options)
     status = Status(jobs_total=len(scenario.submissions), nodes_total=len(scenario.nodes))
     with Screen(console, status, began) as screen:
-        screen.note("PostgreSQL, Valkey and the engine start")
+        screen.note("PostgreSQL, Valkey, a chain and the engine start")
         async with staged(scenario) as stage:
             summary = await Play(options, scenario, stage, screen, began).run()
             audited.set()
@@ -83,6 +95,7 @@ async def _perform(
             _tell(summary, as_json)
             if options.keep:
                 console.print(f"still serving on {stage.url} (API documents at /schema); Ctrl-C ends it")
+                console.print(f"the chain: {stage.chain.url}", highlight=False)
                 console.print(f"an agent's key: {stage.agent_key}", soft_wrap=True, highlight=False)
                 await stop.wait()
     return 0 if summary.sound else 1

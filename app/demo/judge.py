@@ -20,7 +20,8 @@ class Findings:
     """``violations``, ``oversubscribed``, ``lost`` and ``duplicates`` are faults, the others are figures.
 
     ``violations``: offers to a node that lacks a requirement. ``oversubscribed``: nodes that ever had, or have, more
-    slots taken than they have GPUs, or whose counter is off. ``lost``: acknowledged jobs that did not come to an end.
+    slots taken than they have GPUs, or whose counter is off. ``lost``: acknowledged jobs that did not come to an end,
+    and those that the engine has none of.
     ``duplicates``: jobs nobody was told of. ``assigned_ms``: from submission to first assignment, ascending.
     ``first_completed``: Unix seconds.
     """
@@ -40,8 +41,13 @@ class Findings:
         return not (self.violations or self.oversubscribed or self.lost or self.duplicates)
 
 
-def judge(record: Record, acknowledged: Mapping[str, TraceJob], nodes: Mapping[str, TraceNode]) -> Findings:
-    """``acknowledged``: the job of the trace by the id the engine gave it; ``nodes``: the trace's, by wallet."""
+def judge(
+    record: Record, acknowledged: Mapping[str, TraceJob], nodes: Mapping[str, TraceNode], missing: int = 0
+) -> Findings:
+    """``acknowledged``: the job of the trace by the id the engine gave it; ``nodes``: the trace's, by wallet.
+
+    ``missing``: jobs that the engine should have, and has not.
+    """
     states = {row.id: row.state for row in record.jobs}
     final = {state.value for state in JOB_FINAL}
     gave_up = {reason.value for reason in FALLBACK}
@@ -51,7 +57,7 @@ def judge(record: Record, acknowledged: Mapping[str, TraceJob], nodes: Mapping[s
         states=dict(Counter(states.values())),
         violations=_violations(record.offers, acknowledged, nodes),
         oversubscribed=len(oversubscribed(record.offers, record.nodes, nodes)),
-        lost=sum(states.get(job_id) not in final for job_id in acknowledged),
+        lost=missing + sum(states.get(job_id) not in final for job_id in acknowledged),
         duplicates=sum(job_id not in acknowledged for job_id in states),
         fallbacks=sum(offer.ended in gave_up for offer in earlier),
         reruns=sum(offer.ended not in gave_up for offer in earlier),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from dataclasses import dataclass
 from types import TracebackType
 
 from app.webhooks import signing
@@ -13,18 +14,29 @@ DISCORD, SLACK, CUSTOM = "discord", "slack", "custom"
 SUBSCRIBED: dict[str, list[str]] = {
     # Slack takes one message a second and Discord about as many, so chats get what is rare.
     SLACK: ["node_offline"],
-    DISCORD: ["job_failed", "job_expired"],
+    DISCORD: ["job_failed", "job_expired", "payment_disputed"],
     CUSTOM: ["job_completed", "job_failed", "job_expired", "job_cancelled", "node_offline"],
 }
 """Which kinds of events each receiver is sent."""
+_COMPLETED = "job_completed"
+_ENDS = (_COMPLETED, "job_failed", "job_expired", "job_cancelled")
 _LARGEST_BODY = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What a message tells of a job's end. ``node_id``: of the node that had it, if one did."""
+
+    job_id: str
+    node_id: str
+    completed: bool
 
 
 class Receivers:
     """An async context manager. ``delivered``: good messages by receiver; ``refused``: those that were not.
 
     A custom message is good when its Standard Webhooks signature is, and counts once however often it is sent (it is
-    known by webhook-id); a chat's is good when it is what that chat takes.
+    known by webhook-id); a chat's is good when it is what that chat takes. ``ends``: what custom messages told.
     """
 
     def __init__(self) -> None:
@@ -32,6 +44,7 @@ class Receivers:
         self.delivered = dict.fromkeys(SUBSCRIBED, 0)
         self.refused = 0
         self.port = 0
+        self.ends: asyncio.Queue[Ended] = asyncio.Queue()
         self._seen: set[str] = set()
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -94,6 +107,9 @@ class Receivers:
             if message_id in self._seen:
                 return "200 OK"
             self._seen.add(message_id)
+            told = json.loads(body)
+            if told["event"] in _ENDS:
+                self.ends.put_nowait(Ended(told["job_id"], told.get("node_id") or "", told["event"] == _COMPLETED))
         elif not _is_message(name, body):
             self.refused += 1
             return "400 Bad Request"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
-from app.core.requirements import JobType
+from app.core.requirements import TYPE_CAPABILITIES, JobType
+from app.demo.onchain import CLIENTS, WRONG, Pay, Way, operator_wallet, price_of
 from app.demo.trace import TraceJob, TraceNode, capability_names, load_jobs, load_nodes, replayed_s, violations
 from app.node_worker import Behaviour, NodeConfig
 
@@ -17,22 +18,31 @@ DEFAULT_JOBS = 2000
 DEFAULT_SEED = 2023
 SUBMIT_PER_S = 65.0
 """Pace of the submissions: what two cores carry together with the nodes' own side of the jobs."""
-REPEATED = 0.05
-"""Share of the jobs that are submitted twice with one idempotency key, as an agent does whose answer was lost."""
-DOOMED_SHARE = 0.02
+SUBMITTED = 0.15
+"""Share of the jobs that are submitted before they are created on chain; the engine learns of the others from there."""
+REPEATED = 0.3
+"""Share of those that are submitted twice with one idempotency key, as an agent does whose answer was lost."""
+SPECLESS = 0.005
+"""Share of the jobs whose spec is never stored."""
+PAID_WRONGLY = 0.01
+TOLD_BY_SPLITTER = 0.1
+"""Share of the payments of which the splitter tells, too."""
+DOOMED_SHARE = 0.015
+_LEAST_SPECLESS = 2
 _LARGEST_GAPS = 0.9
 _FAILED_PODS_THAT_FAIL = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """``nodes`` 0 = all of the trace. ``kill_worker_at``: share of jobs ended at which `hae worker` is killed."""
+    """``nodes`` 0 = all of the trace. ``kill_…_at``: share of jobs ended at which that process is killed."""
 
     jobs: int = DEFAULT_JOBS
     nodes: int = 0
     seed: int = DEFAULT_SEED
     keep: bool = False
     kill_worker_at: float | None = None
+    kill_listener_at: float | None = None
 
 
 class FleetNode(msgspec.Struct, frozen=True):
@@ -82,18 +92,28 @@ class FleetOrder(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One job to submit ``due_s`` after the start; ``repeat``: send it a second time, with the same key."""
+    """One job to submit ``due_s`` after the start; ``repeat``: send it a second time, with the same key.
+
+    ``job``: what it asks for in the end: a job without its spec asks for what its type does. On chain it is of
+    ``client``, costs ``price`` base units of HYPER and is paid as ``pay`` says; ``processed``: the splitter tells of
+    the payment, too.
+    """
 
     job: TraceJob
     due_s: float
     key: str
     body: dict[str, Any]
     repeat: bool
+    way: Way
+    client: int
+    price: int
+    pay: Pay
+    processed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """``fleets`` are shut down at the end; ``doomed`` is killed in the middle."""
+    """``nodes``: by wallet. ``fleets`` are shut down at the end; ``doomed`` is killed in the middle."""
 
     nodes: dict[str, TraceNode]
     fleets: list[list[FleetNode]]
@@ -121,7 +141,7 @@ def build(options: DemoOptions) -> Scenario:
     # The first to register are to be a cross-section: the trace lists its nodes model by model.
     chance.shuffle(living)
     return Scenario(
-        nodes={node.id: node for node in nodes},
+        nodes={crew[node.id].wallet: node for node in nodes},
         fleets=[living[0::2], living[1::2]],
         doomed=[crew[name] for name in sorted(doomed)],
         submissions=_submissions(jobs, chance, options.seed),
@@ -140,7 +160,7 @@ def _fleet_node(node: TraceNode, chance: random.Random) -> FleetNode:
     fussy = chance.random() < 0.08
     flaky = chance.random() < 0.05
     return FleetNode(
-        wallet=node.id,
+        wallet=operator_wallet(node.id),
         gpu_model=node.gpu_model,
         gpus=node.gpus,
         vram_gb=node.vram_gb,
@@ -154,16 +174,54 @@ def _fleet_node(node: TraceNode, chance: random.Random) -> FleetNode:
 
 
 def _submissions(jobs: list[TraceJob], chance: random.Random, seed: int) -> list[Submission]:
-    return [
-        Submission(
-            job=job,
-            due_s=due_s,
-            key=f"demo-{seed}-{job.id}",
-            body=body(job, fails=job.phase == "Failed" and chance.random() < _FAILED_PODS_THAT_FAIL),
-            repeat=chance.random() < REPEATED,
+    found = []
+    for number, (job, due_s) in enumerate(zip(jobs, due_times([job.submit_s for job in jobs]), strict=True)):
+        fails = job.phase == "Failed" and chance.random() < _FAILED_PODS_THAT_FAIL
+        way = _way(chance, fails)
+        processed = chance.random() < TOLD_BY_SPLITTER
+        price = price_of(job)
+        found.append(
+            Submission(
+                job=job,
+                due_s=due_s,
+                key=f"demo-{seed}-{job.id}",
+                body=body(job, fails=fails),
+                repeat=way is not Way.SPEC and chance.random() < REPEATED,
+                way=way,
+                client=number % CLIENTS,
+                # The splitter's total is the sum of its parts: nothing may be lost by rounding.
+                price=price - price % 100 if processed else price,
+                pay=Pay.RIGHT,
+                processed=processed,
+            )
         )
-        for job, due_s in zip(jobs, due_times([job.submit_s for job in jobs]), strict=True)
-    ]
+    _spoil(found, chance)
+    return found
+
+
+def _way(chance: random.Random, fails: bool) -> Way:
+    if chance.random() >= SUBMITTED:
+        return Way.SPEC
+    # By its hash no job is found that has failed meanwhile: for the engine, what comes on chain after that is another.
+    return Way.ID if fails else chance.choice((Way.HASH, Way.ID))
+
+
+def _spoil(submissions: list[Submission], chance: random.Random) -> None:
+    """Keep the specs of some jobs back, and plan wrong payments for others, each kind of them at least once."""
+    count = len(submissions)
+    known = [index for index, one in enumerate(submissions) if one.way is Way.SPEC]
+    for index in chance.sample(known, min(len(known), max(_LEAST_SPECLESS, round(count * SPECLESS)))):
+        one = submissions[index]
+        submissions[index] = replace(one, way=Way.DEFAULTS, job=_by_defaults(one.job))
+    wrong = chance.sample(range(count), min(count, max(len(WRONG), round(count * PAID_WRONGLY))))
+    for index, pay in zip(wrong, itertools.cycle(WRONG), strict=False):
+        submissions[index] = replace(submissions[index], pay=pay, processed=False)
+
+
+def _by_defaults(job: TraceJob) -> TraceJob:
+    """What a job asks for of which only the type is known."""
+    needs = int(TYPE_CAPABILITIES[job_type(job.capabilities)])
+    return replace(job, models=(), gpus=1, vram_gb=0, capabilities=needs, min_reputation=0, region="", max_price=None)
 
 
 def due_times(submit_s: list[float]) -> list[float]:

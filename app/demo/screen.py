@@ -29,7 +29,11 @@ _STATES = {
 
 @dataclass(slots=True)
 class Status:
-    """What is shown; kept up to date by the demo. ``events``: what happened that one should know of, newest last."""
+    """What is shown; kept up to date by the demo. ``events``: what happened that one should know of, newest last.
+
+    ``on_chain``: events of the network's programs in ``slot``, ``indexed`` of them by the engine. ``settled`` and
+    ``disputed``: jobs.
+    """
 
     jobs_total: int = 0
     nodes_total: int = 0
@@ -39,6 +43,11 @@ class Status:
     rate: float = 0.0
     fallbacks: int = 0
     webhooks: dict[str, int] = field(default_factory=dict)
+    slot: int = 0
+    on_chain: int = 0
+    indexed: int = 0
+    settled: int = 0
+    disputed: int = 0
     phase: str = "starting"
     events: list[str] = field(default_factory=list)
 
@@ -99,7 +108,8 @@ class Screen(AbstractContextManager["Screen"]):
         return (
             f"submitted {status.submitted}/{status.jobs_total}  {counts}  {status.rate:.0f} jobs/s  "
             f"nodes {status.nodes_online}/{status.nodes_total}  fallbacks {status.fallbacks}  "
-            f"webhooks {sum(status.webhooks.values())}"
+            f"webhooks {sum(status.webhooks.values())}  slot {status.slot}  events {status.indexed}/{status.on_chain}  "
+            f"settled {status.settled}  disputed {status.disputed}"
         )
 
     def _picture(self) -> Group:
@@ -122,5 +132,11 @@ class Screen(AbstractContextManager["Screen"]):
             ("   fallbacks ", "dim"), str(status.fallbacks),
             ("   webhooks ", "dim"), hooks or "0",
         )  # fmt: skip
+        chain = Text.assemble(
+            ("chain: slot ", "dim"), str(status.slot),
+            ("   events indexed ", "dim"), f"{status.indexed}/{status.on_chain}",
+            ("   jobs settled ", "dim"), (str(status.settled), "green"),
+            ("   disputed ", "dim"), (str(status.disputed), "red" if status.disputed else ""),
+        )  # fmt: skip
         notes = Text("\n".join(status.events[-6:]), style="dim")
-        return Group(head, jobs, facts, notes)
+        return Group(head, jobs, facts, chain, notes)

@@ -8,13 +8,16 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from app.core.money import format_hyper
 from app.core.states import JobState
 from app.demo.judge import Findings, percentile
+from app.demo.judge_chain import ChainFindings
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """``findings``: of the audit. ``repeats``: submissions sent twice; ``doubled``: of those, answered with a new job.
+    """``findings`` and ``chain``: of the audit. ``repeats``: submissions sent twice; ``doubled``: those of them that
+    were answered with a new job.
 
     ``webhooks_expected``: events that the receivers had asked for. Times in seconds since the command.
     """
@@ -23,6 +26,8 @@ class Summary:
     repeats: int
     doubled: int
     findings: Findings
+    chain: ChainFindings
+    forks: int
     nodes: int
     webhooks_delivered: int
     webhooks_expected: int
@@ -31,7 +36,7 @@ class Summary:
 
     @property
     def sound(self) -> bool:
-        return self.findings.clean and not self.doubled
+        return self.findings.clean and self.chain.clean and not self.doubled
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``--json`` prints; ``unplaced``: jobs for which no node was found in time."""
@@ -50,7 +55,33 @@ class Summary:
                 "p99": round(percentile(found.assigned_ms, 0.99), 1),
             },
             "webhooks_delivered": self.webhooks_delivered,
+            "chain": self._chain_as_json(),
             "seconds": round(self.seconds, 1),
+        }
+
+    def _chain_as_json(self) -> dict[str, Any]:
+        chain = self.chain
+        return {
+            "slot": chain.slot,
+            "transactions": chain.transactions,
+            "events": chain.events,
+            "events_missing": chain.events_missing,
+            "events_extra": chain.events_extra,
+            "quarantined": chain.quarantined,
+            "payments": chain.payments,
+            "payments_hyper": format_hyper(chain.paid),
+            "payments_off_hyper": format_hyper(chain.off),
+            "settled": chain.settled,
+            "disputed": chain.disputed,
+            "unplanned": chain.unplanned,
+            "linked_by": dict(sorted(chain.linked.items())),
+            "mistaken": chain.mistaken,
+            "standing_off": chain.standing_off,
+            "forks": self.forks,
+            "created_to_matched_ms": {
+                "p50": round(percentile(chain.matched_ms, 0.50), 1),
+                "p99": round(percentile(chain.matched_ms, 0.99), 1),
+            },
         }
 
     def table(self) -> Table:
@@ -72,6 +103,7 @@ class Summary:
         table.add_row(
             "webhooks", f"{self.webhooks_delivered}", f"of {self.webhooks_expected}, counted where they arrive"
         )
+        self._tell_chain(table)
         table.add_section()
         for name, count, meaning in (
             ("requirement violations", found.violations, "every offer held against the trace"),
@@ -82,6 +114,32 @@ class Summary:
                 "every acknowledged job must come to an end",
             ),
             ("duplicate jobs", found.duplicates + self.doubled, f"{self.repeats} submissions were repeated on purpose"),
+            *self._chain_faults(),
         ):
             table.add_row(name, Text(str(count), style="bold red" if count else "bold green"), meaning)
         return table
+
+    def _tell_chain(self, table: Table) -> None:
+        chain, told = self.chain, self._chain_as_json()
+        times, linked = told["created_to_matched_ms"], told["linked_by"]
+        table.add_section()
+        table.add_row("on chain", f"{chain.events}", f"events in {chain.transactions} transactions, {chain.slot} slots")
+        table.add_row("created → matched", f"{times['p50']:g} ms", f"p50; p99 {times['p99']:g} ms")
+        table.add_row(
+            "linked", f"{sum(linked.values())}", "by " + ", ".join(f"{how} {count}" for how, count in linked.items())
+        )
+        table.add_row(
+            "settled", f"{chain.settled}", f"{told['payments_hyper']} HYPER moved, as {chain.payments} events tell"
+        )
+        table.add_row("disputed", f"{chain.disputed}", "paid wrongly on purpose")
+
+    def _chain_faults(self) -> list[tuple[str, int | str, str]]:
+        chain = self.chain
+        return [
+            ("events missing", chain.events_missing, "every finalized event must be in the database, in its slot"),
+            ("events too many", chain.events_extra + chain.quarantined, "and nothing else"),
+            ("base units off", chain.off, "payments held against events and against the wallets' tokens"),
+            ("settled otherwise", chain.unplanned, "than the payment deserves"),
+            ("linked wrongly", chain.mistaken, f"to another job, or another way; {self.forks} fork on the way"),
+            ("standings off", chain.standing_off, "nodes whose stake is not the chain's"),
+        ]

@@ -1,4 +1,4 @@
-"""`hae demo` itself, small: real servers, real processes, real HTTP."""
+"""`hae demo` itself, small: real servers, real processes, real HTTP, a real SVM."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ KEYS = {
     "fallbacks",
     "submit_to_assigned_ms",
     "webhooks_delivered",
+    "chain",
     "seconds",
 }
 
@@ -67,14 +68,34 @@ def test_a_small_demo_ends_well(place: Path) -> None:
     assert result["completed"] > 60
     assert (result["violations"], result["oversubscribed"], result["lost"]) == (0, 0, 0)
     assert result["webhooks_delivered"] >= result["completed"]
+    audited(result, jobs=120, nodes=60)
     assert result["submit_to_assigned_ms"]["p99"] >= result["submit_to_assigned_ms"]["p50"] > 0
 
 
+def audited(result: dict[str, Any], jobs: int, nodes: int) -> None:
+    """The chain's side: nothing missing, nothing too much, every payment judged as it deserves."""
+    chain = result["chain"]
+    faults = ("events_missing", "events_extra", "quarantined", "unplanned", "mistaken", "standing_off")
+    assert [chain[name] for name in faults] == [0] * len(faults)
+    assert chain["payments_off_hyper"] == "0"
+    assert chain["settled"] + chain["disputed"] == result["completed"]
+    assert chain["settled"] > chain["disputed"] > 0
+    assert sum(chain["linked_by"].values()) == jobs
+    assert chain["linked_by"]["defaults"] == 2 and min(chain["linked_by"].values()) > 0
+    # Registered; created; assigned, completed and paid, or cancelled.
+    lives = nodes + 2 * jobs + 2 * result["completed"]
+    assert lives <= chain["events"] <= lives + result["completed"]
+    assert chain["forks"] == 1
+    assert chain["created_to_matched_ms"]["p99"] >= chain["created_to_matched_ms"]["p50"] > 0
+
+
 @pytest.mark.chaos
-def test_nothing_is_lost_when_the_worker_is_killed(place: Path) -> None:
-    result = play(place, "--nodes", "60", "--jobs", "150", "--kill-worker-at", "0.4")
+def test_nothing_is_lost_when_the_worker_and_the_listener_are_killed(place: Path) -> None:
+    kills = ("--kill-worker-at", "0.3", "--kill-listener-at", "0.5")
+    result = play(place, "--nodes", "60", "--jobs", "150", *kills)
     assert result["completed"] + result["failed"] + result["unplaced"] == result["submitted"] == 150
     assert (result["violations"], result["oversubscribed"], result["lost"]) == (0, 0, 0)
+    audited(result, jobs=150, nodes=60)
 
 
 def test_an_interrupted_demo_leaves_nothing_behind(place: Path) -> None:

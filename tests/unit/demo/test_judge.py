@@ -64,6 +64,7 @@ def test_lost_and_doubled_jobs_are_found() -> None:
     jobs = [JobRow("a", "running", None, None), JobRow("x", "completed", 1.0, at(1))]
     found = judge(record(jobs, []), {"a": JOB, "gone": JOB}, {"n": NODE})
     assert (found.lost, found.duplicates, found.clean) == (2, 1, False)
+    assert judge(record(jobs[1:], []), {"x": JOB}, {"n": NODE}, missing=3).lost == 3
 
 
 def test_violations_are_found() -> None:
