@@ -10,9 +10,10 @@ import msgspec
 
 from app.core.access import Principal, Scope
 from app.core.errors import NotFound
+from app.core.jobs import Job
 from app.core.requirements import Requirements
 from app.services.jobs import PAYLOAD, Submission
-from app.store import specs
+from app.store import jobs, specs
 from app.store.db import Database, UnitOfWork
 from app.store.specs import SpecRow
 
@@ -47,10 +48,33 @@ async def get(db: Database, principal: Principal, spec_hash: str) -> SpecRow:
 
 
 async def known(uow: UnitOfWork, hashes: Sequence[str]) -> dict[str, Submission]:
-    """The submissions that those of ``hashes`` stand for which are stored, under the account that stored them."""
+    """The submissions that those of ``hashes`` stand for which are known: stored specs, under the account that stored
+    them, and jobs that were submitted here and came to nothing before the chain told of them."""
     if not hashes:
         return {}
-    return {row.hash: _submission(row) for row in await specs.known(uow, hashes)}
+    found = {row.hash: _submission(row) for row in await specs.known(uow, hashes)}
+    missing = [spec_hash for spec_hash in hashes if spec_hash not in found]
+    if missing:
+        lost = await jobs.lost_by_hash(uow, missing)
+        found |= {job.requirements_hash: _again(job, key_id, payload) for job, key_id, payload in lost}
+    return found
+
+
+def _again(job: Job, key_id: str, payload: dict[str, Any]) -> Submission:
+    """What the job was, for the chain to have it run."""
+    return Submission(
+        principal=Principal(key_id, job.account, frozenset({Scope.AGENT.value})),
+        type=job.type,
+        payload=payload,
+        requirements=job.requirements,
+        policy=job.policy,
+        priority=job.priority,
+        timeout_s=job.timeout_s,
+        max_retries=job.max_retries,
+        queue_ttl_s=job.queue_ttl_s,
+        source="chain",
+        requirements_hash=job.requirements_hash,
+    )
 
 
 def _submission(row: SpecRow) -> Submission:

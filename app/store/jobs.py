@@ -133,6 +133,18 @@ async def get(uow: UnitOfWork, job_id: str, account: str | None) -> tuple[Job, d
     return None if row is None else (job_from(row), row["payload"])
 
 
+async def lost_by_hash(uow: UnitOfWork, hashes: Sequence[str]) -> list[tuple[Job, str, dict[str, Any]]]:
+    """For each requirements hash the latest job that failed or expired and has no account on chain: the job, the key
+    that submitted it, its payload."""
+    rows = await uow.sql.fetch(
+        f"""SELECT DISTINCT ON (requirements_hash) {JOB_COLUMNS}, key_id, payload FROM jobs
+        WHERE requirements_hash = ANY($1::text[]) AND requirements_hash <> '' AND chain_job IS NULL
+            AND state IN ('failed', 'expired') ORDER BY requirements_hash, id DESC""",
+        hashes,
+    )
+    return [(job_from(row), row["key_id"], row["payload"]) for row in rows]
+
+
 async def states_of(uow: UnitOfWork, ids: Sequence[str]) -> dict[str, tuple[JobState, int]]:
     """State and version of each job of ``ids``: what long-polls and streams watch."""
     rows = await uow.sql.fetch("SELECT id, state, version FROM jobs WHERE id = ANY($1::text[])", ids)

@@ -93,6 +93,18 @@ async def test_a_stored_spec_makes_the_job(world: World) -> None:
     assert await sql(world.db, "SELECT kind FROM events ORDER BY seq") == [("job_submitted",), ("job_linked",)]
 
 
+async def test_a_job_that_came_to_nothing_before_the_chain_told_of_it_is_run_again_as_it_was(world: World) -> None:
+    (job_id,) = await factories.submit(world.db, requirements_hash=HASH, priority=4)
+    await sql(world.db, "UPDATE jobs SET state = 'failed', finished_at = now() WHERE id = $1", job_id)
+    await world.record(JOB.created(5), accounts=JOB.account(HASH))
+    how, again = await link_of(world)
+    assert how == "spec"
+    assert again != job_id
+    assert await world.one("SELECT account, source, payload, priority, state FROM jobs WHERE id = $1", again) == (
+        "acme", "chain", {"prompt": "why"}, 4, "pending",
+    )  # fmt: skip
+
+
 async def test_what_comes_during_the_wait_is_taken(world: World) -> None:
     await world.record(JOB.created(5), accounts=JOB.account(HASH))
     assert await link_of(world) == (None, None)
