@@ -82,6 +82,11 @@ def _announce(served: Served) -> None:
     print(f"hae devchain serving on {served.url}  (WebSocket {served.ws_url})", flush=True)
     for key in served.chain.config.programs:
         print(f"program {key}{f'  ({names[key]})' if key in names else ''}", flush=True)
+    if set(served.chain.config.programs) >= names.keys():
+        print("For an engine that reads it (hae listener, hae up):", flush=True)
+        settings = {"SOLANA_RPC_URL": served.url, "SOLANA_WS_URL": served.ws_url}
+        settings |= {f"{name.upper().replace(' ', '_')}_PROGRAM_ID": key for name, key in _DEFAULTS.items()}
+        print("export " + " ".join(f"{name}={value}" for name, value in settings.items()), flush=True)
 
 
 def _programs(given: list[str]) -> dict[str, bytes | None]:

@@ -12,7 +12,7 @@ from app.store.db import UnitOfWork
 class ProgramStatus:
     """How far a program was read: all up to ``(slot, signature)``. ``pending_*``: listed by a scan, not yet read.
 
-    ``lag_slots``: from there to the chain's tip. ``stalled``: why it does not move, None while it does.
+    ``lag_slots``: from where nothing is missing to the tip. ``stalled``: why it does not move, None while it does.
     """
 
     program: str
@@ -74,14 +74,13 @@ async def status(uow: UnitOfWork) -> ChainStatus:
     epoch, holder, finalized_slot, tip_slot, seen_at = leader or (0, "", 0, 0, None)
     rows = await uow.sql.fetch(
         """SELECT c.program, c.slot, c.signature, count(p.id),
-            coalesce(sum(jsonb_array_length(p.entries) - p.done), 0)::bigint, c.stalled, c.moved_at
+            coalesce(sum(jsonb_array_length(p.entries) - p.done), 0)::bigint, c.stalled, c.moved_at,
+            greatest(0, $1::bigint - greatest(c.slot, c.seen_slot))
         FROM chain_cursors c LEFT JOIN chain_pages p ON p.program = c.program
-        GROUP BY c.program ORDER BY c.program"""
+        GROUP BY c.program ORDER BY c.program""",
+        tip_slot,
     )
-    programs = [
-        ProgramStatus(program, slot, signature, pages, pending, stalled, moved_at, max(0, tip_slot - slot))
-        for program, slot, signature, pages, pending, stalled, moved_at in rows
-    ]
+    programs = [ProgramStatus(*tuple(row)) for row in rows]
     return ChainStatus(
         programs,
         finalized_slot,
