@@ -117,6 +117,9 @@ def test_the_splitters_parts_make_the_whole() -> None:
     other = split(total=1_001, orchestrator=51)
     assert only(replace(other, orchestrator=52), paid(replace(other, orchestrator=52))) is Verdict.WRONG_SPLIT
     assert only(split(price=1_500), paid(split())) is Verdict.WRONG_SPLIT
+    floors = replace(split(1_019), operator=815, treasury=101, incentive=50, orchestrator=50)
+    assert sum(floors.parts) == 1_016
+    assert only(floors, paid(floors)) is Verdict.VALID
 
 
 def test_nothing_is_split_into_nothing() -> None:
