@@ -74,8 +74,10 @@ format: $(STAMP) ## Format the code and apply the safe fixes
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(STAMP) ## Measure the lifecycle throughput against pgbench
+bench: $(STAMP) ## Measure jobs, decoding and indexing a second, against peers where there are any
 	@$(BIN)/hae bench lifecycle $(ARGS)
+	@$(BIN)/hae bench decode $(ARGS)
+	@$(BIN)/hae bench replay $(ARGS)
 
 # uv resolves for every platform and Python at once; only whoever changes the dependencies needs it.
 .PHONY: lock

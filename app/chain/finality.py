@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from app.chain.model import Index
-from app.chain.rpc import RpcClient, RpcError, records
-from app.chain.rpc.records import Status
+from app.chain.rpc import RpcClient, RpcError
+from app.chain.statuses import STATUSES_AT_ONCE, statuses_at
 from app.core.errors import HaeError
 from app.store.chain import cursors
 from app.store.db import Database
@@ -15,7 +15,6 @@ from app.store.db import Database
 log = logging.getLogger(__name__)
 
 AT_ONCE = 1000
-STATUSES_AT_ONCE = 256
 LOST_LOOKS = 3
 """How often a transaction must be gone from the chain before what it did is taken back."""
 MOVED_LOOKS = 10
@@ -78,7 +77,7 @@ class Finality:
         missing: list[tuple[str, int]] = []
         for start in range(0, len(waiting), STATUSES_AT_ONCE):
             some = waiting[start : start + STATUSES_AT_ONCE]
-            node_slot, statuses = await self._statuses([signature for signature, _ in some])
+            node_slot, statuses = await statuses_at(self._rpc, [signature for signature, _ in some])
             for (signature, slot), status in zip(some, statuses, strict=True):
                 if status is None:
                     # A node that is behind does not have it yet.
@@ -144,13 +143,6 @@ class Finality:
         if orphaned:
             log.warning("%d events of %d transactions were forked out and taken back", orphaned, len(gone))
         return promoted, orphaned
-
-    async def _statuses(self, signatures: Sequence[str]) -> tuple[int, list[Status | None]]:
-        """What a node knows of these, and the slot that this very node is at."""
-        answer = await self._rpc.call("getSignatureStatuses", [signatures, {"searchTransactionHistory": True}])
-        context = answer.get("context") if isinstance(answer, dict) else None
-        slot = context.get("slot") if isinstance(context, dict) else None
-        return slot if type(slot) is int else 0, records.statuses(answer, len(signatures))
 
     async def _lost_for_good(self, missing: Sequence[tuple[str, int]]) -> list[str]:
         """Those that no look finds any more, neither their status nor the transaction itself, on a node whose history

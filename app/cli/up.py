@@ -35,7 +35,8 @@ def add_to(cli: typer.Typer) -> None:
 def up(config: ConfigOption = None, host: HostOption = None, port: PortOption = None) -> None:
     """Run a whole engine on this machine: one API process and one worker, restarted when they die.
 
-    So are the embedded PostgreSQL and Valkey, where the settings name no others.
+    Where solana.rpc_url is set, a listener too, which reads the chain. The embedded PostgreSQL and Valkey, where the
+    settings name no others, are kept up as well.
     """
     own = load(config)
     embedded_ones = not (own.database.url and own.redis.url)
@@ -51,6 +52,8 @@ def up(config: ConfigOption = None, host: HostOption = None, port: PortOption = 
         if config:
             env["HAE_CONFIG"] = str(config)
         commands = {"serve": [*hae, "serve", *where], "worker": [*hae, "worker"]}
+        if settings.solana.rpc_url:
+            commands["listener"] = [*hae, "listener"]
 
         async def everything(stop: asyncio.Event) -> int:
             reviving = asyncio.create_task(_revive(stop)) if embedded_ones else None

@@ -64,4 +64,5 @@ class Leadership:
             connection.terminate()
 
 
-_AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+# InternalClientError: the server has ended the connection, and its end has not come through yet.
+_AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)

@@ -102,7 +102,9 @@ async def _link(uow: UnitOfWork, rules: Rules, rows: Sequence[NodeRow]) -> set[s
             made |= {node.id: node for node in new if node.id in ids}
             # Whoever was registering such a wallet at this moment has been waited for, and has the node.
             known = await links.nodes_by_wallet(uow, list(by_wallet))
-        held = await links.nodes_held(uow, list(known.values()))
+        # What is stored does not say yet who comes back to its node just now.
+        staying = {row.node_id for row in rows if row.registered and row.node_id is not None}
+        held = staying | await links.nodes_held(uow, list(known.values()))
         free = {wallet: id_ for wallet, id_ in known.items() if id_ not in held or id_ in leaving}
         await links.give_up_nodes(uow, list(free.values()))
         for wallet, id_ in free.items():

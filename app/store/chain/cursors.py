@@ -156,18 +156,18 @@ async def add_page(uow: UnitOfWork, program: str, entries: Sequence[tuple[str, i
     await copy_rows(uow, "chain_pages", ("program", "entries", "high_slot"), [row])
 
 
-async def next_page(uow: UnitOfWork, program: str, limit: int) -> Page | None:
-    """Up to ``limit`` of the oldest signatures that are still to be worked off; None when there are none."""
-    row = await uow.sql.fetchrow(
+async def next_pages(uow: UnitOfWork, program: str, count: int) -> list[Page]:
+    """Up to ``count`` pages with signatures that are still to be worked off, the oldest first."""
+    rows = await uow.sql.fetch(
         """SELECT id, done, entries FROM chain_pages
-        WHERE program = $1 AND done < jsonb_array_length(entries) ORDER BY id DESC LIMIT 1""",
+        WHERE program = $1 AND done < jsonb_array_length(entries) ORDER BY id DESC LIMIT $2""",
         program,
+        count,
     )
-    if row is None:
-        return None
-    oldest_first = row["entries"][::-1]
-    waiting = oldest_first[row["done"] : row["done"] + limit]
-    return Page(row["id"], row["done"], [(signature, slot) for signature, slot in waiting])
+    return [
+        Page(number, done, [(signature, slot) for signature, slot in entries[::-1][done:]])
+        for number, done, entries in rows
+    ]
 
 
 async def worked_off(uow: UnitOfWork, page: Page) -> bool:

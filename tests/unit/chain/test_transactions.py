@@ -314,7 +314,7 @@ def test_nothing_but_a_transaction_error_comes_of_junk(data: st.DataObject) -> N
         for step in steps:
             place = place[step]
         if last is not None:
-            place[last] = data.draw(JUNK)
+            place[last] = copy.deepcopy(data.draw(JUNK))
     with contextlib.suppress(TransactionError):
         parse_transaction(given_)
 
