@@ -1,4 +1,3 @@
-# LEAD TO H AND I, 19:52: time is up. Wrap up within 8 minutes: keep hunts SHORT (suite budget), leave the tree green, remove this line, report.
 """Nodes that lie, lag, forget and refuse: the cursor waits, says why, and nothing is missed when they recover."""
 
 from __future__ import annotations
