@@ -60,6 +60,10 @@ demo: $(STAMP) ## Replay a GPU cluster's trace through the whole engine on the e
 test: $(STAMP) ## Run the tests on real PostgreSQL and Valkey
 	@$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: test-long
+test-long: $(STAMP) ## Run the chain's tests at full size, with what takes minutes
+	@LONG_TESTS=1 $(BIN)/python -m pytest tests/integration/chain tests/e2e/test_chain_chaos.py $(ARGS)
+
 .PHONY: lint
 lint: $(STAMP) ## Check style, types, the layers' imports, and that the migrations match the models
 	$(BIN)/ruff check .

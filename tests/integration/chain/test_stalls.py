@@ -106,7 +106,7 @@ async def test_the_end_of_history_is_asked_for_again(database_url: str) -> None:
 
 @pytest.mark.parametrize("page", [3, 7])
 async def test_an_end_of_history_that_was_none_is_noticed_later(database_url: str, page: int) -> None:
-    async with new_world(database_url, limits=ScanLimits(page=page)) as world:
+    async with new_world(database_url, limits=ScanLimits(page=page), end_waits=(0.2, 2.0)) as world:
         world.backlog(12, per_block=2)
         world.faults.add(Kind.EMPTY_PAGE, skip=1, count=3)
         async with world.listening(scan_s=0.05):

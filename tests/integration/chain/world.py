@@ -302,14 +302,22 @@ class World:
 
 @asynccontextmanager
 async def world(
-    database_url: str, *, limits: ScanLimits | None = None, spec_grace_s: float = 60.0, **chain: Any
+    database_url: str,
+    *,
+    limits: ScanLimits | None = None,
+    spec_grace_s: float = 60.0,
+    end_waits: tuple[float, ...] = (),
+    **chain: Any,
 ) -> AsyncIterator[World]:
-    """Slots advance by hand unless ``slot_ms`` says otherwise; 1 slot to confirmed, 4 to finalized."""
+    """Slots advance by hand unless ``slot_ms`` says otherwise; 1 slot to confirmed, 4 to finalized.
+
+    ``end_waits``: when scans look once more for what is before the end of history; a look takes its turn among faults.
+    """
     config = ChainConfig(**{"slot_ms": 0, "confirm_depth": 1, "finalize_depth": 4, **chain})
     async with AsyncExitStack() as stack:
         # The end of a history is told from a hole in it by waiting, which every first scan would do.
         stack.enter_context(patch.object(scan, "EMPTY_WAIT_S", 0.0))
-        stack.enter_context(patch.object(scan, "END_WAITS_S", (0.2, 0.5, 1.0, 2.0, 4.0)))
+        stack.enter_context(patch.object(scan, "END_WAITS_S", end_waits))
         db = Database(database_url, pool_size=6)
         stack.push_async_callback(db.close)
         served = await stack.enter_async_context(serve(config))
