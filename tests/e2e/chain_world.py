@@ -182,16 +182,13 @@ class Truth:
             self._take_node(self.nodes.setdefault(story.address, {"chain_node_id": story.name}), one)
         if one.name in (DISTRIBUTED, PROCESSED):
             shares = {f"{who}_amount": one.data.get(f"{who}_amount") for who in SHARES}
-            total, verdict = one.data.get("total_amount"), meant.verdict
-            if total is not None and sum(share or 0 for share in shares.values()) != total:
-                # Shares are rounded down, and what that leaves over is nobody's.
-                verdict = "wrong_split"
+            total = one.data.get("total_amount")
             self.payments.append(
                 {
                     "key": _key(one),
                     "kind": "distributed" if one.name == DISTRIBUTED else "processed",
                     "address": story.address if story is not None else None,
-                    "verdict": verdict,
+                    "verdict": meant.verdict,
                     "total": total,
                     **shares,
                 }
