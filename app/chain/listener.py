@@ -18,7 +18,8 @@ from app.chain.model import Index
 from app.chain.programs import Programs
 from app.chain.reader import Reader
 from app.chain.rpc import RpcClient, RpcError
-from app.chain.scan import ScanLimits, Scanner, Stalled, TakenBack
+from app.chain.scan import Scanner
+from app.chain.scanning import ScanLimits, Stalled, TakenBack
 from app.chain.submit import AT_ONCE, Submitter
 from app.core.errors import HaeError, Unavailable
 from app.core.retry import backoff_s

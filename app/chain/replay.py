@@ -13,7 +13,8 @@ from app.chain.programs import Programs
 from app.chain.reader import Reader
 from app.chain.rpc import RpcClient, RpcError, RpcUnavailable
 from app.chain.rpc.records import is_signature
-from app.chain.scan import ScanLimits, Scanner, Stalled
+from app.chain.scan import Scanner
+from app.chain.scanning import ScanLimits, Stalled
 from app.core.errors import Conflict, HaeError, InvalidInput
 from app.store.chain import cursors
 from app.store.db import Database

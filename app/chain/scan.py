@@ -10,16 +10,15 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import islice
+from typing import NoReturn
 
+from app.chain.lister import Lister
 from app.chain.listing import Known, Listing
 from app.chain.model import Batch, EventKey, Index, Quarantined
 from app.chain.reader import Entry, Reader, ReadResult
 from app.chain.rpc import RpcClient, RpcError
-from app.chain.rpc.client import PAGE
-from app.chain.rpc.records import SignatureInfo
-from app.chain.statuses import statuses_at
+from app.chain.scanning import Progress, ScanLimits, Stalled, TakenBack
 from app.core.errors import HaeError
 from app.store.chain import cursors
 from app.store.chain.cursors import Cursor, Page
@@ -27,51 +26,12 @@ from app.store.db import Database, UnitOfWork
 
 log = logging.getLogger(__name__)
 
-EMPTY_ASKS = 3
-EMPTY_WAIT_S = 0.2
-END_WAITS_S = (5.0, 30.0, 300.0)
-"""After these, whether a program's history really begins where a first scan found nothing before it."""
 PAGES_AT_ONCE = 8
 READ_AHEAD = 2
 """Chunks that are fetched while one is committed."""
 CAREFUL = 300
 """Transactions taken one at a time after a batch that failed."""
 POISON_TRIES = 3
-
-
-class Stalled(Exception):
-    """The scan cannot go on for now; the message says why. The cursor stays where it is."""
-
-
-class TakenBack(Stalled):
-    """Somebody had the program read again from an earlier slot meanwhile: nothing is wrong, the next round does so."""
-
-    def __init__(self) -> None:
-        super().__init__("the program is to be read again from an earlier slot")
-
-
-@dataclass(frozen=True, slots=True)
-class ScanLimits:
-    """``chunk``: transactions read and committed at once. ``overlap_slots``: read again behind the cursor.
-
-    ``start_slot``: how far back a first scan goes, 0 = to the program's first transaction. ``page``: signatures listed
-    at once, 1000 at most.
-    """
-
-    chunk: int = 500
-    overlap_slots: int = 64
-    start_slot: int = 0
-    page: int = PAGE
-
-
-@dataclass(slots=True)
-class Progress:
-    """What a scanner did since it began: figures for people and tests."""
-
-    listed: int = 0
-    read: int = 0
-    events: int = 0
-    rounds: int = 0
 
 
 class Scanner:
@@ -101,8 +61,7 @@ class Scanner:
         self._careful = 0
         self._noted = 0
         self._failures: dict[str, int] = {}
-        self._end: tuple[str, range] = ("", range(0))
-        self._end_looks: list[float] = []
+        self._lister = Lister(program, rpc, limits, self._known)
 
     def knows(self, signature: str) -> bool:
         """Whether the signature was worked off lately."""
@@ -120,20 +79,22 @@ class Scanner:
             tip_slot = await self._rpc.slot("confirmed")
             if tip_slot < cursor.slot - self._limits.overlap_slots:
                 raise Stalled(f"the node is at slot {tip_slot}, far before the cursor: it lags, or has another chain")
-        await self._look_past_the_end()
+        earlier = await self._lister.earlier_start(cursor)
+        if earlier is not None:
+            await self._rewind(earlier)
         read = 0
         if cursor.scanning:
             read += await self._resume(cursor, finalized_slot)
             cursor = await self._load()
-        listing = Listing(self._floor(cursor), cursor.slot, self._limits.overlap_slots)
+        listing = Listing(self._lister.floor(cursor), cursor.slot, self._limits.overlap_slots)
         while not listing.complete and len(listing.entries) < self._limits.page:
-            await self._list_page(cursor, listing)
+            self.progress.listed += await self._lister.add_page(cursor, listing)
         if not listing.complete:
             await self._begin(cursor, listing)
             await self._list_rest(listing.rest())
             read += await self._work_off(finalized_slot)
         elif listing.before:
-            await self._check_complete(cursor, listing)
+            await self._lister.check_complete(cursor, listing)
             read += await self._take(listing, finalized_slot)
         await self._tell_malformed(listing)
         await self._note(listing.newest, tip_slot)
@@ -159,81 +120,11 @@ class Scanner:
                 cursor.stalled = told
                 await cursors.save(uow, cursor, self._epoch)
 
-    # --- listing ------------------------------------------------------------------------------------------------
-
-    def _floor(self, cursor: Cursor) -> int:
-        """The slot down to which a scan lists."""
-        if cursor.signature is None:
-            return cursor.slot or self._limits.start_slot
-        return max(cursor.slot - self._limits.overlap_slots, 0)
-
-    async def _list_page(self, cursor: Cursor, listing: Listing) -> None:
-        """List one page on; ``complete`` once the floor, or the program's first transaction, is reached."""
-        limit, before = self._limits.page, listing.before
-        # Every further page from a node that has got as far as the first one's: to another, it would be the end.
-        reached = listing.newest[1] if listing.newest is not None and before else None
-        page = await self._rpc.signatures(
-            self.program, before=before, until=self._known.anchor, limit=limit, min_slot=reached
-        )
-        if not page and not before and cursor.signature is not None:
-            await self._doubt(cursor, "the node lists no transaction at all")
-        if not page and before and cursor.signature is None:
-            page = await self._past_the_end(listing)
-        listing.add(page, limit, self._known)
-        self.progress.listed += len(page)
-
-    async def _past_the_end(self, listing: Listing) -> list[SignatureInfo]:
-        """A page that came back empty, again: it is the end of history, or a node with a hole in it, and nothing
-        later would ever find what is missed here."""
-        for asked in range(1, EMPTY_ASKS):
-            await asyncio.sleep(EMPTY_WAIT_S * asked)
-            page = await self._rpc.signatures(
-                self.program, before=listing.before, limit=self._limits.page, min_slot=listing.oldest
-            )
-            if page:
-                return page
-        if (await self._rpc.statuses([listing.before]))[0] is None:
-            raise Stalled("the node does not know the transaction any more that a listing had come to")
-        log.debug("%s: history begins at slot %s", self.program, listing.oldest)
-        now = asyncio.get_running_loop().time()
-        # Of the slot itself there may be more on a node that has another order in it, and nothing new.
-        older = range(listing.floor, 2**63 if listing.oldest is None else listing.oldest)
-        self._end, self._end_looks = (listing.before, older), [now + wait for wait in END_WAITS_S]
-        return []
-
-    async def _look_past_the_end(self) -> None:
-        """Ask again, later, whether there is nothing before where history ended; if so, read all of it again."""
-        if not self._end_looks or asyncio.get_running_loop().time() < self._end_looks[0]:
-            return
-        before, older = self._end
-        # Not from a node that is too far behind to know where that is.
-        page = await self._rpc.signatures(
-            self.program, before=before, limit=self._limits.page, min_slot=self._cursor.slot if self._cursor else None
-        )
-        del self._end_looks[0]
-        if any(one.slot in older for one in page):
-            log.warning("%s: there is more before %s than the node had said", self.program, before)
-            self._end_looks = []
-            async with self._db.unit() as uow:
-                await cursors.guard(uow, self._epoch)
-                await cursors.rewind(uow, self.program, older.start)
-            raise TakenBack
-
-    async def _check_complete(self, cursor: Cursor, listing: Listing) -> None:
-        """A listing that shows nothing at or before the cursor has a hole, unless all of that was forked out."""
-        if cursor.signature is not None and not listing.reached:
-            await self._doubt(cursor, "the node's list ends above the cursor")
-
-    async def _doubt(self, cursor: Cursor, why: str) -> None:
-        slot, (status,) = await statuses_at(self._rpc, [cursor.signature or ""])
-        if status is not None and status.slot <= cursor.slot:
-            raise Stalled(f"{why}, though it knows the cursor's transaction")
-        if slot < cursor.slot:
-            raise Stalled(f"{why}, for it is behind")
-        # Forked out, then; or forgotten, with whatever was between it and what the node still has.
-        first = await self._rpc.call("getFirstAvailableBlock", [])
-        if type(first) is not int or first > cursor.slot:
-            raise Stalled(f"{why}, for it has nothing before slot {first}")
+    async def _rewind(self, slot: int) -> NoReturn:
+        async with self._db.unit() as uow:
+            await cursors.guard(uow, self._epoch)
+            await cursors.rewind(uow, self.program, slot)
+        raise TakenBack
 
     async def _tell_malformed(self, listing: Listing) -> None:
         """Quarantine entries without a readable signature, by where they are in the list; and resolve what can be read
@@ -280,9 +171,9 @@ class Scanner:
     async def _list_rest(self, listing: Listing) -> None:
         while True:
             assert self._cursor is not None
-            await self._list_page(self._cursor, listing)
+            self.progress.listed += await self._lister.add_page(self._cursor, listing)
             if listing.complete:
-                await self._check_complete(self._cursor, listing)
+                await self._lister.check_complete(self._cursor, listing)
             await self._tell_malformed(listing)
             async with self._db.unit() as uow:
                 cursor = await cursors.get(uow, self.program, self._epoch)
@@ -312,7 +203,9 @@ class Scanner:
                 return 0
             overlap = self._limits.overlap_slots
             newest = (cursor.scan_signature or "", cursor.scan_slot or 0)
-            await self._list_rest(Listing(self._floor(cursor), cursor.slot, overlap, before, status.slot, newest))
+            await self._list_rest(
+                Listing(self._lister.floor(cursor), cursor.slot, overlap, before, status.slot, newest)
+            )
         return await self._work_off(finalized_slot)
 
     async def _work_off(self, finalized_slot: int) -> int:
@@ -467,7 +360,7 @@ class Scanner:
             if self._cursor is None:
                 self._known.holes = await cursors.holes(uow, self.program)
             if not again and self._cursor is None:
-                floor = self._floor(cursor)
+                floor = self._lister.floor(cursor)
                 self._known.remember(await cursors.recent(uow, self.program, floor), floor)
         self._cursor = cursor
         return cursor
@@ -475,7 +368,7 @@ class Scanner:
     def _remember(self, worked_off: dict[str, int]) -> None:
         """Keep in mind what the next listing may show again."""
         if self._cursor is not None:
-            self._known.remember(worked_off, self._floor(self._cursor))
+            self._known.remember(worked_off, self._lister.floor(self._cursor))
 
 
 def _place(cursor: Cursor) -> tuple[int, str | None]:

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from app.chain.configured import ChainSetup, chain_from
 from app.chain.listener import Listener, ListenerOptions
 from app.chain.rpc import RpcClient
-from app.chain.scan import ScanLimits
+from app.chain.scanning import ScanLimits
 from app.chain.submit import Submitter
 from app.core.money import parse_price
 from app.services.chain import ChainIndex, JobDefaults

@@ -9,7 +9,7 @@ from solders.signature import Signature
 
 from app.chain.devchain.faults import Kind
 from app.chain.devchain.records import Landed
-from app.chain.scan import ScanLimits, Stalled
+from app.chain.scanning import ScanLimits, Stalled
 from app.services import offers
 from tests import factories
 from tests.integration.chain.world import World

@@ -12,7 +12,8 @@ from app.chain.devchain.config import JOB_RECEIPT
 from app.chain.finality import Finality
 from app.chain.reader import Reader
 from app.chain.rpc import Endpoint, RpcClient
-from app.chain.scan import ScanLimits, Scanner
+from app.chain.scan import Scanner
+from app.chain.scanning import ScanLimits
 from app.store.chain import cursors
 from app.store.db import Database, UnitOfWork
 from tests.integration.chain.world import PROGRAMS, World

@@ -20,7 +20,7 @@ from app.chain.devchain.config import JOB_RECEIPT
 from app.chain.devchain.faults import Kind
 from app.chain.feed import LogsFeed
 from app.chain.model import Batch
-from app.chain.scan import ScanLimits
+from app.chain.scanning import ScanLimits
 from app.core.errors import Unavailable
 from app.services.chain import ChainIndex
 from app.store.chain import cursors, status

@@ -11,7 +11,7 @@ import pytest
 from app.chain.devchain.config import JOB_RECEIPT, NODE_REGISTRY
 from app.chain.devchain.faults import Kind
 from app.chain.replay import ReplayReport, replay, slot_of
-from app.chain.scan import ScanLimits, TakenBack
+from app.chain.scanning import ScanLimits, TakenBack
 from app.core.errors import Conflict, InvalidInput
 from app.store.chain import cursors
 from app.store.leader import Leadership

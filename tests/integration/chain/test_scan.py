@@ -10,7 +10,7 @@ from app.chain.devchain.config import NODE_REGISTRY, PAYMENT_SPLITTER
 from app.chain.devchain.emitter import Op, record
 from app.chain.devchain.faults import Kind
 from app.chain.devchain.network import Payment, Style
-from app.chain.scan import ScanLimits
+from app.chain.scanning import ScanLimits
 from tests.integration.chain.world import PROGRAMS, World
 from tests.integration.chain.world import world as new_world
 

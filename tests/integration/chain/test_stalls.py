@@ -9,7 +9,7 @@ import pytest
 
 from app.chain.devchain.faults import Kind
 from app.chain.rpc import Endpoint, RpcClient, RpcError, RpcUnavailable, SignatureInfo
-from app.chain.scan import ScanLimits, Stalled
+from app.chain.scanning import ScanLimits, Stalled
 from tests.integration.chain.world import World
 from tests.integration.chain.world import world as new_world
 

@@ -21,7 +21,7 @@ from solders.pubkey import Pubkey
 from solders.system_program import ID as SYSTEM
 from solders.transaction import VersionedTransaction
 
-from app.chain import scan
+from app.chain import lister
 from app.chain.devchain.backlog import job_events
 from app.chain.devchain.chain import DevChain
 from app.chain.devchain.config import JOB_RECEIPT, NODE_REGISTRY, PAYMENT_SPLITTER, ChainConfig
@@ -37,7 +37,8 @@ from app.chain.listener import Listener, ListenerOptions
 from app.chain.programs import Programs
 from app.chain.reader import Reader
 from app.chain.rpc import Endpoint, RpcClient
-from app.chain.scan import ScanLimits, Scanner
+from app.chain.scan import Scanner
+from app.chain.scanning import ScanLimits
 from app.chain.transactions import parse_transaction
 from app.core.money import UNIT
 from app.services.chain import ChainIndex, JobDefaults
@@ -316,8 +317,8 @@ async def world(
     config = ChainConfig(**{"slot_ms": 0, "confirm_depth": 1, "finalize_depth": 4, **chain})
     async with AsyncExitStack() as stack:
         # The end of a history is told from a hole in it by waiting, which every first scan would do.
-        stack.enter_context(patch.object(scan, "EMPTY_WAIT_S", 0.0))
-        stack.enter_context(patch.object(scan, "END_WAITS_S", end_waits))
+        stack.enter_context(patch.object(lister, "EMPTY_WAIT_S", 0.0))
+        stack.enter_context(patch.object(lister, "END_WAITS_S", end_waits))
         db = Database(database_url, pool_size=6)
         stack.push_async_callback(db.close)
         served = await stack.enter_async_context(serve(config))
