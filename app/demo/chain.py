@@ -9,21 +9,17 @@ demo_status, demo_ledger.
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from typing import Any
 
 import msgspec
-import uvloop
 
 from app.chain.devchain import ChainConfig, DevChain, serve
 from app.chain.devchain.node import Node, method
 from app.chain.devchain.params import Params
 from app.demo.cast import Cast
 from app.demo.onchain import ChainOrder, CreateJob, EndJob
-from app.node_worker import until_signalled
-from app.settings import LogSettings
-from app.telemetry import setup_logging
+from app.demo.ordered import run_ordered
 
 
 def offer(cast: Cast) -> None:
@@ -52,15 +48,6 @@ def offer(cast: Cast) -> None:
 
 
 async def _run(order: ChainOrder, stop: asyncio.Event) -> int:
-    loop = asyncio.get_running_loop()
-    stdin = sys.stdin.fileno()
-
-    def heard() -> None:
-        if not os.read(stdin, 1024):
-            loop.remove_reader(stdin)
-            stop.set()
-
-    loop.add_reader(stdin, heard)
     chain = DevChain(ChainConfig(slot_ms=order.slot_ms, finalize_depth=order.finalize_depth))
     cast = Cast(chain, order.clients)
     cast.register(order.nodes)
@@ -71,15 +58,5 @@ async def _run(order: ChainOrder, stop: asyncio.Event) -> int:
     return 0
 
 
-def main() -> int:
-    """The exit code."""
-    line = sys.stdin.readline()
-    if not line:
-        return 0
-    order = msgspec.json.decode(line, type=ChainOrder)
-    setup_logging(LogSettings(level="error"), "demo chain")
-    return uvloop.run(until_signalled(lambda stop: _run(order, stop)))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_ordered(ChainOrder, "demo chain", _run))
