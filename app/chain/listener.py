@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -202,58 +202,33 @@ class Listener:
             log.debug("nor can that be written down: %s", also)
 
     async def _follow_finality(self, finality: Finality, stop: asyncio.Event) -> None:
-        failures = 0
-        while not stop.is_set():
-            try:
-                await finality.look()
-                await finality.check()
-                failures = 0
-            except LeadershipLost:
-                raise
-            except Exception as error:
-                failures += 1
-                if failures in (1, 10) or failures % 100 == 0:
-                    quiet = isinstance(error, Unavailable)
-                    log.warning("finality is not followed: %s", error, exc_info=None if quiet else error)
-            await _sleep(
-                min(self._options.scan_s / 2, 1.0) if not failures else backoff_s(failures, base_s=0.2, cap_s=10.0),
-                stop,
-            )
+        async def step() -> float:
+            await finality.look()
+            await finality.check()
+            return min(self._options.scan_s / 2, 1.0)
+
+        await _keep_at(step, "finality is not followed", stop, base_s=0.2)
 
     async def _do_due(self, epoch: int, stop: asyncio.Event) -> None:
-        rounds = failures = 0
-        while not stop.is_set():
-            try:
-                async with self._db.unit() as uow:
-                    await cursors.guard(uow, epoch)
-                    await self._index.due(uow)
-                if rounds % FORGET_EVERY == 0:
-                    await self._forget_pages(epoch)
-                rounds, failures = rounds + 1, 0
-            except LeadershipLost:
-                raise
-            except Exception as error:
-                failures += 1
-                if failures in (1, 10) or failures % 100 == 0:
-                    quiet = isinstance(error, Unavailable)
-                    log.warning("jobs wait for their specs: %s", error, exc_info=None if quiet else error)
-            await _sleep(DUE_S, stop)
+        rounds = 0
+
+        async def step() -> float:
+            nonlocal rounds
+            async with self._db.unit() as uow:
+                await cursors.guard(uow, epoch)
+                await self._index.due(uow)
+            if rounds % FORGET_EVERY == 0:
+                await self._forget_pages(epoch)
+            rounds += 1
+            return DUE_S
+
+        await _keep_at(step, "jobs wait for their specs", stop, base_s=DUE_S, cap_s=DUE_S)
 
     async def _submit(self, submitter: Submitter, stop: asyncio.Event) -> None:
-        failures = 0
-        while not stop.is_set():
-            try:
-                wait = SUBMIT_S if await submitter.round() < AT_ONCE else 0.0
-                failures = 0
-            except LeadershipLost:
-                raise
-            except Exception as error:
-                failures += 1
-                if failures in (1, 10) or failures % 100 == 0:
-                    quiet = isinstance(error, Unavailable)
-                    log.warning("nothing is sent: %s", error, exc_info=None if quiet else error)
-                wait = backoff_s(failures, base_s=SUBMIT_S, cap_s=10.0)
-            await _sleep(wait, stop)
+        async def step() -> float:
+            return SUBMIT_S if await submitter.round() < AT_ONCE else 0.0
+
+        await _keep_at(step, "nothing is sent", stop, base_s=SUBMIT_S)
 
     async def _forget_pages(self, epoch: int) -> None:
         overlap = self._options.limits.overlap_slots
@@ -271,6 +246,26 @@ class Listener:
             if not await self._leadership.held():
                 raise LeadershipLost("the connection that holds the lead is gone")
             await _sleep(WATCH_S, stop)
+
+
+async def _keep_at(
+    step: Callable[[], Awaitable[float]], trouble: str, stop: asyncio.Event, *, base_s: float, cap_s: float = 10.0
+) -> None:
+    """Take the step again and again until ``stop``, after the seconds that it answers; when it fails, after a backoff
+    from ``base_s`` to ``cap_s``, saying ``trouble`` now and then. Raises LeadershipLost, which no try again mends."""
+    failures = 0
+    while not stop.is_set():
+        try:
+            wait = await step()
+            failures = 0
+        except LeadershipLost:
+            raise
+        except Exception as error:
+            failures += 1
+            if failures in (1, 10) or failures % 100 == 0:
+                log.warning("%s: %s", trouble, error, exc_info=None if isinstance(error, Unavailable) else error)
+            wait = backoff_s(failures, base_s=base_s, cap_s=cap_s)
+        await _sleep(wait, stop)
 
 
 async def _sleep(seconds: float, *events: asyncio.Event | None) -> None:

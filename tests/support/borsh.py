@@ -69,4 +69,4 @@ def _size(idl: Idl, type_: Type) -> int:
         case Defined(key):
             return _size(idl, idl.types[key])
         case _:
-            raise NotImplementedError(type_)
+            raise TypeError(f"{type_} has no size of its own")

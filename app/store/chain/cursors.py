@@ -186,15 +186,6 @@ async def drop_waiting(uow: UnitOfWork, program: str) -> None:
     await uow.sql.execute("DELETE FROM chain_pages WHERE program = $1 AND done < jsonb_array_length(entries)", program)
 
 
-async def pending(uow: UnitOfWork, program: str) -> int:
-    """How many listed signatures are still to be worked off."""
-    found: int = await uow.sql.fetchval(
-        "SELECT coalesce(sum(jsonb_array_length(entries) - done), 0)::bigint FROM chain_pages WHERE program = $1",
-        program,
-    )
-    return found
-
-
 async def recent(uow: UnitOfWork, program: str, from_slot: int) -> dict[str, int]:
     """The signatures worked off in pages that reach ``from_slot``: ``signature → slot``."""
     rows = await uow.sql.fetch(

@@ -83,7 +83,7 @@ async def test_pages_are_worked_off_from_the_oldest_in_parts(db: Database) -> No
             assert not await cursors.worked_off(uow, page), "the same part counted twice"
     assert seen == [("a", 1), ("b", 2), ("c", 3), ("d", 4), ("e", 5), ("f", 6)]
     async with db.unit() as uow:
-        assert await cursors.pending(uow, PROGRAM) == 0
+        assert await cursors.next_pages(uow, PROGRAM, 1) == []
         assert await cursors.recent(uow, PROGRAM, 4) == {"d": 4, "e": 5, "f": 6}
         await cursors.forget_pages(uow, {PROGRAM: 4})
         assert await cursors.recent(uow, PROGRAM, 0) == {"d": 4, "e": 5, "f": 6}
