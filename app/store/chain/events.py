@@ -229,13 +229,14 @@ async def quarantine(uow: UnitOfWork, entries: Iterable[QuarantineEntry], read: 
     """Keep what could not be read. What was kept of the transactions in ``read`` and is not among it any more is
     resolved: it could be read this time."""
     given = {entry.key: entry for entry in entries}
+    was_read = set(read)
     held = await uow.sql.fetch(
         """SELECT signature, program, outer_ix, inner_ix, ordinal, resolved_at IS NULL FROM chain_quarantine
         WHERE signature = ANY($1::text[])""",
-        list({*read, *(key[0] for key in given)}),
+        list(was_read | {key[0] for key in given}),
     )
     there = {(row[0], row[1], row[2], row[3], row[4]): row[5] for row in held}
-    solved = [key for key, open_ in there.items() if open_ and key not in given and key[0] in set(read)]
+    solved = [key for key, open_ in there.items() if open_ and key not in given and key[0] in was_read]
     if solved:
         await uow.sql.execute(
             f"""UPDATE chain_quarantine e SET resolved_at = now() FROM json_to_recordset($1::json) AS u({_KEY_TYPES})
