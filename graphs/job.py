@@ -18,7 +18,7 @@ from langgraph.types import Command
 
 from app.core.states import JobState
 from app.matchmaker.matchmaker import Matchmaker
-from app.services import phases, placing
+from app.services import claiming, offering, phases, placing
 from app.services.waves import Wave, open_wave, save_wave
 from app.store.db import UnitOfWork
 
@@ -80,14 +80,14 @@ async def match(state: WaveState, runtime: Runs) -> Command[AfterMatch]:
 async def claim(state: WaveState, runtime: Runs) -> Command[AfterClaim]:
     """Hold the choices against the true rows; refused ones are matched again."""
     wave = state["wave"]
-    await placing.claim(runtime.context.uow, wave, runtime.context.matchmaker)
+    await claiming.claim(runtime.context.uow, wave, runtime.context.matchmaker)
     return Command(goto="match" if wave.to_match else "offer")
 
 
 async def offer(state: WaveState, runtime: Runs) -> Command[AfterOffer]:
     """Offer the granted jobs to their nodes; explain the unplaced."""
     wave = state["wave"]
-    placing.offer(wave, runtime.context.matchmaker, runtime.context.offer_ttl_s)
+    offering.offer(wave, runtime.context.matchmaker, runtime.context.offer_ttl_s)
     return Command(goto=_after_placing(wave))
 
 

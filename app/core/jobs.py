@@ -17,7 +17,8 @@ class Job:
     """A job's row without its payload. Amounts in base units of HYPER; ``price`` and ``max_price`` per GPU-hour.
 
     ``requirements_hash``: of the request that made it, empty for jobs from before there were any. ``chain_job``:
-    address of its account on chain, None while it has none.
+    address of its account on chain, None while it has none. ``key_id``: the API key that submitted it. ``deadline_at``:
+    when its result is of no more use, None = never.
     """
 
     id: str
@@ -50,6 +51,8 @@ class Job:
     finished_at: datetime | None
     requirements_hash: str = ""
     chain_job: str | None = None
+    key_id: str = ""
+    deadline_at: datetime | None = None
 
     @property
     def final(self) -> bool:

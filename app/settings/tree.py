@@ -102,9 +102,11 @@ class WeightSettings(Section, frozen=True):
 
 
 class MatchmakerSettings(Section, frozen=True):
-    algorithm: Annotated[Literal["reputation_weighted", "cheapest"], _means("Policy of jobs that name none")] = (
-        "reputation_weighted"
-    )
+    algorithm: Annotated[
+        str,
+        Meta(min_length=1, max_length=40),
+        _means("Policy of jobs that name none; `hae policy list` knows them all"),
+    ] = "reputation_weighted"
     min_reputation: Annotated[int, _range("The network's floor; jobs may ask for more", 0, 1000)] = 0
     top_n: Annotated[int, _range("Candidates kept with every match", 1, 100)] = 5
     weights: Annotated[WeightSettings, _means("The weights together, as a JSON object")] = field(
@@ -118,6 +120,16 @@ class JobsSettings(Section, frozen=True):
     run_timeout_s: Annotated[int, _range("Seconds a run may take, unless the job says", 1, _WEEK_S)] = 3600
     queue_ttl_s: Annotated[int, _range("Seconds to wait for a node, unless the job says", 1, _WEEK_S)] = 600
     max_retries: Annotated[int, _range("Runs after the first that a job may lose", 0, 100)] = 3
+    age_per_priority_s: Annotated[
+        float,
+        _above_zero("Seconds of waiting that count as much as one step of priority, so that nothing starves", _DAY_S),
+    ] = 60.0
+    max_active_per_key: Annotated[
+        int, _range("Slots that the jobs of one API key may hold at once, unless the key says; 0 = any", 0, 1_000_000)
+    ] = 0
+    max_queued_per_key: Annotated[
+        int, _range("Jobs of one API key that may wait at once, unless the key says; 0 = any", 0, 10_000_000)
+    ] = 0
     poison_tries: Annotated[int, _range("Tries before a job that breaks its wave is parked", 1, 100)] = 5
     idempotency_ttl_s: Annotated[int, _range("Seconds an Idempotency-Key is kept", 60, 30 * _DAY_S)] = _DAY_S
 
@@ -129,6 +141,18 @@ class NodesSettings(Section, frozen=True):
     heartbeat_interval_s: Annotated[
         float, _above_zero("Seconds between heartbeats, as told to nodes; less than offline_after_s", _DAY_S)
     ] = 60.0
+    decline_penalty: Annotated[
+        int, _range("Points off a node's reputation for a declined or missed offer", 0, 1000)
+    ] = 20
+    failure_penalty: Annotated[int, _range("Points off a node's reputation for a lost run", 0, 1000)] = 100
+    penalty_half_life_s: Annotated[float, _above_zero("Seconds in which a penalty halves", _WEEK_S)] = 600.0
+    breaker_failures: Annotated[int, _range("Runs lost in a row that suspend a node; 0 = never", 0, 1000)] = 5
+    breaker_cooldown_s: Annotated[
+        float, _above_zero("Seconds of a first suspension; each further one takes twice as long, at most a day", _DAY_S)
+    ] = 60.0
+    trial_jobs: Annotated[
+        int, _range("Good jobs, one at a time, after which a node back from suspension gets all its slots", 0, 100)
+    ] = 2
 
 
 class WorkerSettings(Section, frozen=True):

@@ -16,7 +16,7 @@ JOB_COLUMNS = (
     "id, account, type, state, settlement, reason, attempt, failures, version, gpu_models, gpus, min_vram_gb, "
     "capabilities, region, min_reputation, max_price, policy, priority, timeout_s, max_retries, queue_ttl_s, "
     "excluded, match_tries, cancel_requested, node_id, offer_id, price, cost, error, created_at, expires_at, "
-    "assigned_at, started_at, finished_at, requirements_hash, chain_job"
+    "assigned_at, started_at, finished_at, requirements_hash, chain_job, key_id, deadline_at"
 )
 OFFER_COLUMNS = (
     "id, job_id, node_id, attempt, state, holds_slots, slots, price, reason, created_at, expires_at, decided_at, "
@@ -24,7 +24,7 @@ OFFER_COLUMNS = (
 )
 NODE_COLUMNS = (
     "id, gpu_model, gpus, vram_gb, capabilities, region, reputation, stake, price, jobs_completed, jobs_failed, "
-    "response_ms, state, capacity, active_jobs, version"
+    "response_ms, state, capacity, active_jobs, version, penalty, trial"
 )
 
 Row = Mapping[str, Any]
@@ -35,14 +35,14 @@ def job_from(row: Row) -> Job:
         job_id, account, kind, state, settlement, reason, attempt, failures, version, gpu_models, gpus, min_vram_gb,
         capabilities, region, min_reputation, max_price, policy, priority, timeout_s, max_retries, queue_ttl_s,
         excluded, match_tries, cancel_requested, node_id, offer_id, price, cost, error, created_at, expires_at,
-        assigned_at, started_at, finished_at, requirements_hash, chain_job,
-    ) = tuple(row.values())[:36]  # fmt: skip
+        assigned_at, started_at, finished_at, requirements_hash, chain_job, key_id, deadline_at,
+    ) = tuple(row.values())[:38]  # fmt: skip
     requirements = Requirements(tuple(gpu_models), gpus, min_vram_gb, capabilities, region, min_reputation, max_price)
     return Job(
         job_id, account, kind, JobState(state), Settlement(settlement), reason, attempt, failures, version,
         requirements, policy, priority, timeout_s, max_retries, queue_ttl_s, list(excluded), match_tries,
         cancel_requested, node_id, offer_id, price, cost, error, created_at, expires_at, assigned_at, started_at,
-        finished_at, requirements_hash, chain_job,
+        finished_at, requirements_hash, chain_job, key_id, deadline_at,
     )  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def offer_from(row: Row) -> Offer:
 
 
 def node_from(row: Row) -> NodeRecord:
-    values = list(tuple(row.values())[:16])
+    values = list(tuple(row.values())[:18])
     values[12] = NodeState(values[12])
     return NodeRecord(*values)
 

@@ -5,17 +5,28 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import Column, Index
+from sqlalchemy import CheckConstraint, Column, Index
 from sqlmodel import Field, SQLModel
 
-from app.store.tables.columns import id_column, name_column, names_column, time_column
+from app.store.tables.columns import id_column, int_column, name_column, names_column, small_column, time_column
 
 
 class ApiKey(SQLModel, table=True):
-    """A key's sha256 (the key itself is 256 random bits, shown once). ``prefix`` is its public part."""
+    """A key's sha256 (the key itself is 256 random bits, shown once). ``prefix`` is its public part.
+
+    ``weight``: its share of scarce capacity against other keys. ``max_active``: slots its jobs may hold at once,
+    ``max_queued``: jobs that may wait; None = as the settings say.
+    """
 
     __tablename__: ClassVar[Any] = "api_keys"
-    __table_args__: ClassVar[Any] = (Index("api_keys_account", "account"),)
+    __table_args__: ClassVar[Any] = (
+        CheckConstraint(
+            "weight BETWEEN 1 AND 1000 AND (max_active IS NULL OR max_active >= 0) "
+            "AND (max_queued IS NULL OR max_queued >= 0)",
+            name="api_keys_share",
+        ),
+        Index("api_keys_account", "account"),
+    )
 
     id: str = Field(sa_column=id_column(primary_key=True))
     account: str = Field(sa_column=name_column(80))
@@ -23,6 +34,9 @@ class ApiKey(SQLModel, table=True):
     prefix: str = Field(sa_column=name_column(16))
     digest: str = Field(sa_column=Column("digest", name_column(64).type, nullable=False, unique=True))
     scopes: list[str] = Field(sa_column=names_column())
+    weight: int = Field(sa_column=small_column(default=1))
+    max_active: int | None = Field(sa_column=int_column(nullable=True))
+    max_queued: int | None = Field(sa_column=int_column(nullable=True))
     created_at: datetime = Field(sa_column=time_column(now=True))
     revoked_at: datetime | None = Field(sa_column=time_column(nullable=True))
 

@@ -31,7 +31,10 @@ def _listed(states: frozenset[JobState]) -> str:
 
 
 class Job(SQLModel, table=True):
-    """One job. ``attempt`` rises whenever the job goes back to pending; ``version`` rises with every move."""
+    """One job. ``attempt`` rises whenever the job goes back to pending; ``version`` rises with every move.
+
+    ``deadline_at``: when its result is of no more use, None = never.
+    """
 
     __tablename__: ClassVar[Any] = "jobs"
     __table_args__: ClassVar[Any] = (
@@ -94,6 +97,7 @@ class Job(SQLModel, table=True):
     error: str | None = Field(sa_column=text_column())
     created_at: datetime = Field(sa_column=time_column(now=True))
     expires_at: datetime = Field(sa_column=time_column())
+    deadline_at: datetime | None = Field(sa_column=time_column(nullable=True))
     assigned_at: datetime | None = Field(sa_column=time_column(nullable=True))
     started_at: datetime | None = Field(sa_column=time_column(nullable=True))
     finished_at: datetime | None = Field(sa_column=time_column(nullable=True))
@@ -165,7 +169,10 @@ class JobHistory(SQLModel, table=True):
 
 
 class MatchDecision(SQLModel, table=True):
-    """Why a node was (or was not) chosen for one attempt of a job; the last look counts."""
+    """Why a node was (or was not) chosen for one attempt of a job; the last look counts.
+
+    ``inputs``: what the decision was made from, enough to make it again; None for decisions from before it was kept.
+    """
 
     __tablename__: ClassVar[Any] = "match_decisions"
 
@@ -173,4 +180,5 @@ class MatchDecision(SQLModel, table=True):
     attempt: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
     node_id: str | None = Field(sa_column=id_column(nullable=True))
     explanation: dict[str, Any] = Field(sa_column=json_column())
+    inputs: dict[str, Any] | None = Field(sa_column=json_column(nullable=True, default=None))
     at: datetime = Field(sa_column=time_column(now=True))

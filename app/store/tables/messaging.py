@@ -24,6 +24,9 @@ from app.store.tables.columns import (
 class Signal(SQLModel, table=True):
     """A reason to look at a job once ``due_at`` has come: the inbox of the job graph and its timers.
 
+    ``rank_at``, on timers of jobs that wait for a node: since when the job waits, put back for its priority. Earlier is
+    more urgent; see app/matchmaker/fairness.py.
+
     A wave deletes the signals it consumed in its own commit. ``parked_at`` is set on a poisoned one, with ``error``.
     """
 
@@ -32,12 +35,15 @@ class Signal(SQLModel, table=True):
         one_of("kind", SignalKind, "signals_kind"),
         Index("signals_due", "due_at", "id", postgresql_where=text("parked_at IS NULL")),
         Index("signals_job", "job_id"),
+        # The backlog, most urgent first: the jobs that wait for a node.
+        Index("signals_backlog", "rank_at", postgresql_where=text("rank_at IS NOT NULL AND parked_at IS NULL")),
     )
 
     id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
     job_id: str = Field(sa_column=id_column())
     kind: str = Field(sa_column=name_column(20))
     due_at: datetime = Field(sa_column=time_column(now=True))
+    rank_at: datetime | None = Field(sa_column=time_column(nullable=True))
     tries: int = Field(sa_column=small_column(default=0))
     error: str | None = Field(sa_column=text_column())
     parked_at: datetime | None = Field(sa_column=time_column(nullable=True))

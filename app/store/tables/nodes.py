@@ -28,6 +28,10 @@ from app.store.tables.columns import (
 class Node(SQLModel, table=True):
     """One GPU node. ``active_jobs`` counts slots in use: a job takes as many slots as it asked GPUs.
 
+    ``penalty`` (0..1000 points off the reputation in the ranking) rises with declines and failures and decays from
+    ``penalised_at``. ``failures_in_row``: runs lost since the last good one. ``suspended_until``: set while the circuit
+    breaker shuts the node out, ``suspensions`` times so far; after that ``trial`` good jobs, one at a time, let it in.
+
     ``changed_in`` is the transaction that last wrote the row: views refresh by it against the snapshot horizon, which
     never misses a late commit as a plain counter does.
     """
@@ -40,6 +44,13 @@ class Node(SQLModel, table=True):
         CheckConstraint("reputation BETWEEN 0 AND 1000", name="nodes_reputation"),
         CheckConstraint("price > 0 AND stake >= 0", name="nodes_amounts"),
         CheckConstraint("jobs_completed >= 0 AND jobs_failed >= 0", name="nodes_counts"),
+        CheckConstraint(
+            "penalty BETWEEN 0 AND 1000 AND failures_in_row >= 0 AND trial >= 0 AND suspensions >= 0",
+            name="nodes_health",
+        ),
+        # Few rows at a time: what the sweeper lets decay and lets back in.
+        Index("nodes_penalised", "penalised_at", postgresql_where=text("penalty > 0")),
+        Index("nodes_suspended_until", "suspended_until", postgresql_where=text("suspended_until IS NOT NULL")),
         Index("nodes_account", "account"),
         Index("nodes_changed_in", "changed_in"),
     )
@@ -61,6 +72,12 @@ class Node(SQLModel, table=True):
     response_ms: int = Field(sa_column=int_column(default=0))
     capacity: int = Field(sa_column=small_column(default=1))
     active_jobs: int = Field(sa_column=small_column(default=0))
+    penalty: int = Field(sa_column=small_column(default=0))
+    penalised_at: datetime | None = Field(sa_column=time_column(nullable=True))
+    failures_in_row: int = Field(sa_column=small_column(default=0))
+    trial: int = Field(sa_column=small_column(default=0))
+    suspensions: int = Field(sa_column=small_column(default=0))
+    suspended_until: datetime | None = Field(sa_column=time_column(nullable=True))
     version: int = Field(sa_column=Column(BigInteger, nullable=False, server_default=text("1")))
     changed_in: int = Field(
         sa_column=Column(BigInteger, nullable=False, server_default=text("pg_current_xact_id()::text::bigint"))
