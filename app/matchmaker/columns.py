@@ -1,152 +1,155 @@
-"""The arrays of the view: one column a field, one slot a node."""
+"""The arrays of the index: one column a field, one slot a node, slots in blocks of 256."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from functools import cached_property
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.errors import InvalidInput
-from app.core.money import MAX_AMOUNT
-from app.core.nodes import NodeRecord
-from app.core.requirements import MAX_REPUTATION
-from app.core.states import NodeState
+from app.matchmaker.arrays import Ints, Mask, SmallInts, SmallWords, Words
+from app.matchmaker.packing import (
+    CAPABILITIES,
+    CAPACITY,
+    EMPTY,
+    FREE,
+    GPUS,
+    LIVE,
+    REGION,
+    REPUTATION,
+    STATE,
+    VRAM,
+    Field,
+)
 
-Mask: TypeAlias = NDArray[np.bool_]
-Ints: TypeAlias = NDArray[np.int64]
-SmallInts: TypeAlias = NDArray[np.int32]
-TinyInts: TypeAlias = NDArray[np.int16]
-Hashes: TypeAlias = NDArray[np.uint64]
-Positions: TypeAlias = NDArray[np.intp]
-
-STATES: Final = tuple(NodeState)
-STATE_CODES: Final = {state: code for code, state in enumerate(STATES)}
-DEREGISTERED: Final = STATE_CODES[NodeState.DEREGISTERED]
-VACANT: Final = 255
-"""State code of a slot that holds no node."""
-
-INT16_MAX: Final = 2**15 - 1
-INT32_MAX: Final = 2**31 - 1
-
-_RANGES: Final[Mapping[str, tuple[int, int]]] = {
-    "gpus": (0, INT16_MAX),
-    "vram_gb": (0, INT16_MAX),
-    "capabilities": (0, INT32_MAX),
-    "reputation": (0, MAX_REPUTATION),
-    "stake": (0, MAX_AMOUNT),
-    "price": (1, MAX_AMOUNT),
-    "jobs_completed": (0, INT32_MAX),
-    "jobs_failed": (0, INT32_MAX),
-    "response_ms": (0, INT32_MAX),
-    "capacity": (0, INT16_MAX),
-    "version": (0, MAX_AMOUNT),
-}
+BLOCK: Final = 256
+"""Slots of a block: few enough to be scanned in microseconds, enough to make the bounds small."""
 
 
 class Columns:
-    """Arrays of equal length; 96 bytes a slot. ``free``, ``terms`` (N x 5) and ``score`` are derived."""
+    """Arrays of equal length, whole blocks; 60 bytes a slot. ``score`` is derived, so are parts of ``have``.
+
+    ``have`` and ``traits`` are packed (packing.py). ``version`` counts modulo 2**32. ``tie`` is the hash that breaks
+    ties; ``seen`` the last sign of life in whole seconds of the database's clock, 0 = unknown. ``have_blocks`` and
+    ``traits_blocks`` are the same memory as blocks x 256.
+    """
 
     __slots__ = (
-        "capabilities",
-        "capacity",
-        "free",
-        "gpu_model",
-        "gpus",
-        "jobs_completed",
-        "jobs_failed",
-        "online",
+        "completed",
+        "failed",
+        "have",
+        "have_blocks",
         "price",
-        "region",
-        "reputation",
-        "response_ms",
+        "response",
         "score",
+        "seen",
         "stake",
-        "state",
-        "terms",
         "tie",
+        "traits",
+        "traits_blocks",
         "version",
-        "vram_gb",
     )
+    NAMES: Final = tuple(name for name in __slots__ if not name.endswith("_blocks"))
 
-    def __init__(self, length: int) -> None:
-        self.online: Mask = np.zeros(length, np.bool_)
-        self.state = np.full(length, VACANT, np.uint8)
-        self.gpu_model: SmallInts = np.zeros(length, np.int32)
-        self.region: SmallInts = np.zeros(length, np.int32)
-        self.gpus: TinyInts = np.zeros(length, np.int16)
-        self.vram_gb: TinyInts = np.zeros(length, np.int16)
-        self.capabilities: SmallInts = np.zeros(length, np.int32)
-        self.reputation: TinyInts = np.zeros(length, np.int16)
-        self.capacity: TinyInts = np.zeros(length, np.int16)
-        self.free: TinyInts = np.zeros(length, np.int16)
-        self.score: Ints = np.zeros(length, np.int64)
+    def __init__(self, blocks: int) -> None:
+        length = blocks * BLOCK
+        self.have: Words = np.full(length, EMPTY, np.uint64)
+        self.traits: Words = np.zeros(length, np.uint64)
         self.price: Ints = np.ones(length, np.int64)
         self.stake: Ints = np.zeros(length, np.int64)
-        self.jobs_completed: SmallInts = np.zeros(length, np.int32)
-        self.jobs_failed: SmallInts = np.zeros(length, np.int32)
-        self.response_ms: SmallInts = np.zeros(length, np.int32)
-        self.version: Ints = np.zeros(length, np.int64)
-        self.terms: SmallInts = np.zeros((length, 5), np.int32)
-        self.tie: Hashes = np.zeros(length, np.uint64)
+        self.completed: SmallInts = np.zeros(length, np.int32)
+        self.failed: SmallInts = np.zeros(length, np.int32)
+        self.response: SmallInts = np.zeros(length, np.int32)
+        self.score: SmallInts = np.zeros(length, np.int32)
+        self.version: SmallWords = np.zeros(length, np.uint32)
+        self.tie: SmallWords = np.zeros(length, np.uint32)
+        self.seen: SmallWords = np.zeros(length, np.uint32)
+        self.have_blocks: Words = self.have.reshape(-1, BLOCK)
+        self.traits_blocks: Words = self.traits.reshape(-1, BLOCK)
 
     def __len__(self) -> int:
-        return len(self.online)
+        return len(self.have)
 
     @property
     def nbytes(self) -> int:
-        return sum(self._array(name).nbytes for name in self.__slots__)
+        return sum(self.column(name).nbytes for name in self.NAMES)
 
-    def head(self, length: int) -> Columns:
-        """The first ``length`` slots, sharing memory: writes to either show in both."""
-        view = object.__new__(Columns)
-        for name in self.__slots__:
-            setattr(view, name, self._array(name)[:length])
-        return view
-
-    def grown(self, length: int) -> Columns:
-        """A longer copy; the new slots are vacant."""
-        longer = Columns(length)
-        for name in self.__slots__:
-            longer._array(name)[: len(self)] = self._array(name)
-        return longer
-
-    def _array(self, name: str) -> NDArray[Any]:
+    def column(self, name: str) -> NDArray[Any]:
         array: NDArray[Any] = getattr(self, name)
         return array
 
-
-class Codes:
-    """Small integers for strings that repeat. A code stays for good: names are few, nodes are many."""
-
-    __slots__ = ("_codes", "names")
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-        self._codes: dict[str, int] = {}
-
-    def code(self, name: str) -> int:
-        """The name's code, a new one for a new name."""
-        code = self._codes.get(name)
-        if code is None:
-            code = self._codes[name] = len(self.names)
-            self.names.append(name)
-        return code
-
-    def find(self, name: str) -> int | None:
-        """The name's code, or None when no node ever had that name."""
-        return self._codes.get(name)
+    def grown(self, blocks: int) -> Columns:
+        """A longer copy; the new slots are vacant."""
+        longer = Columns(blocks)
+        for name in self.NAMES:
+            longer.column(name)[: len(self)] = self.column(name)
+        return longer
 
 
-def check_record(record: NodeRecord) -> None:
-    """Raise InvalidInput, naming the field, unless the record fits the columns and its slots add up."""
-    for name, (low, high) in _RANGES.items():
-        value = getattr(record, name)
-        if not low <= value <= high:
-            raise InvalidInput(f"node {record.id}: {name} is {value}, not in {low}..{high}", field=name)
-    if not 0 <= record.active_jobs <= record.capacity:
-        raise InvalidInput(
-            f"node {record.id}: active_jobs is {record.active_jobs}, not in 0..{record.capacity}",
-            field="active_jobs",
-        )
+class Rows:
+    """Columns unpacked for scans over all nodes: each array is computed when it is first asked for.
+
+    Good until the table is written again. Vacant slots are not online and have the state VACANT. Slots are in use up
+    to ``length``.
+    """
+
+    def __init__(self, columns: Columns, models: SmallInts, length: int) -> None:
+        self._columns = columns
+        self._models = models
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def _have(self, field: Field) -> Ints:
+        return (self._columns.have[: self.length] >> np.uint64(field.shift) & np.uint64(field.most)).astype(np.int64)
+
+    def _trait(self, field: Field) -> Ints:
+        return (self._columns.traits[: self.length] >> np.uint64(field.shift) & np.uint64(field.most)).astype(np.int64)
+
+    @property
+    def free(self) -> Ints:
+        """Not kept: it changes with every assumed job."""
+        return self._have(FREE)
+
+    @cached_property
+    def online(self) -> Mask:
+        """Online by its row and not silent."""
+        return self._have(LIVE) > 0
+
+    @cached_property
+    def state(self) -> Ints:
+        return self._have(STATE)
+
+    @cached_property
+    def gpu_model(self) -> SmallInts:
+        return np.repeat(self._models, BLOCK)
+
+    @cached_property
+    def region(self) -> Ints:
+        return self._trait(REGION)
+
+    @cached_property
+    def gpus(self) -> Ints:
+        return self._have(GPUS)
+
+    @cached_property
+    def vram_gb(self) -> Ints:
+        return self._have(VRAM)
+
+    @cached_property
+    def capabilities(self) -> Ints:
+        return self._trait(CAPABILITIES)
+
+    @cached_property
+    def reputation(self) -> Ints:
+        return self._have(REPUTATION)
+
+    @cached_property
+    def capacity(self) -> Ints:
+        return self._have(CAPACITY)
+
+    @property
+    def price(self) -> Ints:
+        return self._columns.price[: self.length]

@@ -10,7 +10,9 @@ from app.core.nodes import NodeRecord
 from app.core.requirements import Requirements
 from app.core.states import NodeState
 from app.matchmaker import types as t
-from app.matchmaker.columns import INT32_MAX, Codes, Columns, Mask
+from app.matchmaker.arrays import Codes, Mask
+from app.matchmaker.batch import INT32_MAX
+from app.matchmaker.columns import Rows
 
 
 class Sieve:
@@ -47,7 +49,7 @@ class Sieve:
 
 
 def requirement_steps(
-    rows: Columns, asked: Requirements, floor: int, models: Codes, regions: Codes
+    rows: Rows, asked: Requirements, floor: int, models: Codes, regions: Codes
 ) -> Iterator[tuple[str, Mask]]:
     """Filters from gpu_model to price, as (name, mask of the nodes that pass), each computed when drawn.
 
@@ -86,7 +88,7 @@ def first_failure(record: NodeRecord, asked: Requirements, floor: int) -> str | 
     return next((name for name, passes in checks if not passes), None)
 
 
-def _any_model(rows: Columns, names: Iterable[str], models: Codes) -> Mask:
+def _any_model(rows: Rows, names: Iterable[str], models: Codes) -> Mask:
     codes = [code for code in map(models.find, names) if code is not None]
     if not codes:
         return _none(rows)
@@ -96,7 +98,7 @@ def _any_model(rows: Columns, names: Iterable[str], models: Codes) -> Mask:
     return mask
 
 
-def _all_capabilities(rows: Columns, wanted: int) -> Mask:
+def _all_capabilities(rows: Rows, wanted: int) -> Mask:
     # Masks beyond the column's type would overflow in the comparison, and no node has such a capability.
     if not 0 <= wanted <= INT32_MAX:
         return _none(rows)
@@ -104,5 +106,5 @@ def _all_capabilities(rows: Columns, wanted: int) -> Mask:
     return mask
 
 
-def _none(rows: Columns) -> Mask:
+def _none(rows: Rows) -> Mask:
     return np.zeros(len(rows), np.bool_)

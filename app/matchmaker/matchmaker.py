@@ -7,7 +7,7 @@ from app.core.nodes import NodeRecord
 from app.core.requirements import Requirements
 from app.matchmaker.filters import first_failure
 from app.matchmaker.policy import DEFAULT_WEIGHTS, Weights
-from app.matchmaker.types import Availability, Match, Query
+from app.matchmaker.types import Availability, Match, Query, Tally
 from app.matchmaker.view import NodeView
 
 
@@ -32,9 +32,14 @@ class Matchmaker:
     def min_reputation(self) -> int:
         return self.view.min_reputation
 
-    def match(self, query: Query) -> Match:
-        """The best nodes for the query now. Raises InvalidInput for an unknown policy."""
-        return self.view.match(query, self.top_n)
+    def match(self, query: Query, top_n: int | None = None) -> Match:
+        """The best nodes for the query now, ``self.top_n`` at most unless said. Raises InvalidInput, as for an unknown
+        policy."""
+        return self.view.match(query, self.top_n if top_n is None else top_n)
+
+    def tally(self, query: Query) -> Tally:
+        """The counts behind a match: one scan over all nodes."""
+        return self.view.tally(query)
 
     def availability(self, requirements: Requirements) -> Availability:
         """What the network holds for the requirements now."""

@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from app.matchmaker.columns import Hashes, Ints, Positions
+from app.matchmaker.arrays import Ints, Positions, SmallWords, Words
 
 _SHIFT_30, _SHIFT_27, _SHIFT_31 = np.uint64(30), np.uint64(27), np.uint64(31)
 _MULTIPLY_1, _MULTIPLY_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
-def hash_id(text: str) -> int:
-    """A stable 64-bit hash of an id: BLAKE2b with an 8-byte digest over UTF-8, read as little-endian."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+def hash_job(job_id: str) -> int:
+    """A stable 64-bit hash of a job's id: BLAKE2b with an 8-byte digest over UTF-8, read as little-endian."""
+    return int.from_bytes(hashlib.blake2b(job_id.encode(), digest_size=8).digest(), "little")
 
 
-def tie_hashes(job: int, nodes: Hashes) -> Hashes:
+def hash_node(node_id: str) -> int:
+    """A stable 32-bit hash of a node's id: CRC-32 over UTF-8, for a million are hashed at a start."""
+    return zlib.crc32(node_id.encode())
+
+
+def tie_hashes(job: int, nodes: SmallWords) -> Words:
     """hash(job, node) of each node: splitmix64's finaliser (Steele, Lea, Flood 2014) over the xor of both.
 
     For one job it is a bijection, so two nodes collide only if their ids' hashes do.
     """
-    z = nodes ^ np.uint64(job)
+    z = nodes.astype(np.uint64) ^ np.uint64(job)
     z = (z ^ (z >> _SHIFT_30)) * _MULTIPLY_1
     z = (z ^ (z >> _SHIFT_27)) * _MULTIPLY_2
     return z ^ (z >> _SHIFT_31)
 
 
-def shortlist(keys: Sequence[Ints], tie: Callable[[Positions], Hashes], n: int) -> Positions:
+def shortlist(keys: Sequence[Ints], tie: Callable[[Positions], Words], n: int) -> Positions:
     """Positions, in no order, of the ``n`` least rows by ``keys`` and then ``tie``.
 
     More than ``n`` come back only if rows beyond the n-th equal it in all keys and in ``tie``. ``tie`` is
@@ -37,6 +43,11 @@ def shortlist(keys: Sequence[Ints], tie: Callable[[Positions], Hashes], n: int) 
     """
     taken: list[Positions] = []
     pool: Positions | None = None
+    if len(keys) == 1 and len(keys[0]) > n:
+        # Mostly nothing ties with the n-th.
+        least: Positions = (keys[0] <= np.partition(keys[0], n - 1)[n - 1]).nonzero()[0]
+        if len(least) == n:
+            return least
     for key in keys:
         values = key if pool is None else key[pool]
         if len(values) <= n:

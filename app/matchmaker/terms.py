@@ -6,13 +6,14 @@ bit is enough to make two replicas choose different nodes.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
 from app.core.money import MAX_AMOUNT, UNIT
 from app.core.requirements import MAX_REPUTATION
-from app.matchmaker.columns import Ints
+from app.matchmaker.arrays import Ints
 
 SCALE: Final = 1_000_000
 """The fixed point's 1.0."""
@@ -23,6 +24,11 @@ STAKE_CAP: Final = (2**STAKE_OCTAVES - 1) * UNIT
 
 RESPONSE_REF_MS: Final = 100
 """A node that answers offers in this time gets half of the response term."""
+
+
+_SAFE: Final = 2**33
+
+Column: TypeAlias = Callable[[], Ints]
 
 
 class Terms(NamedTuple):
@@ -61,6 +67,7 @@ def response_term(response_ms: int) -> int:
 
 
 def reputation_term(reputation: int) -> int:
+    """Of the reputation less the node's penalty."""
     return reputation * SCALE // MAX_REPUTATION
 
 
@@ -71,6 +78,10 @@ def price_term(price: int, cheapest: int) -> int:
 
 def price_terms(prices: Ints, cheapest: int) -> Ints:
     """price_term of every price, exact up to the largest amount; no price is below ``cheapest``."""
+    if cheapest < _SAFE and len(prices) and prices[prices.argmax()] < _SAFE:
+        # The quotient of whole numbers below 2**53 is off by less than 1 / price, so rounding cannot reach the next
+        # whole number. Dividing doubles is many times faster than dividing integers.
+        return ((cheapest * SCALE) / prices).astype(np.int64)
     if cheapest <= MAX_AMOUNT // SCALE:
         return (cheapest * SCALE) // prices
     # Above 9,223 HYPER per GPU-hour as the cheapest offer the numerator leaves int64.
@@ -78,13 +89,66 @@ def price_terms(prices: Ints, cheapest: int) -> Ints:
 
 
 def terms_of(
-    *, reputation: int, stake: int, completed: int, failed: int, free: int, capacity: int, response_ms: int
+    *,
+    reputation: int,
+    stake: int,
+    completed: int,
+    failed: int,
+    free: int,
+    capacity: int,
+    response_ms: int,
+    penalty: int = 0,
 ) -> Terms:
     """All five terms of a node."""
     return Terms(
-        reputation=reputation_term(reputation),
+        reputation=reputation_term(max(0, reputation - penalty)),
         stake=stake_term(stake),
         completion=completion_term(completed, failed),
         load=load_term(free, capacity),
         response=response_term(response_ms),
     )
+
+
+def stake_terms(stakes: Ints) -> Ints:
+    """stake_term of every stake, to the same unit."""
+    shifted = np.minimum(stakes, STAKE_CAP) + UNIT
+    # Whole HYPER below 2**21 are exact in a double, so is the octave.
+    octaves = np.frexp((shifted // UNIT).astype(np.float64))[1].astype(np.int64) - 1
+    starts = UNIT << octaves
+    # (shifted - start) * SCALE // start in two steps of a thousand: in one it would leave int64.
+    thousandths, rest = np.divmod((shifted - starts) * 1000, starts)
+    within = thousandths * 1000 + rest * 1000 // starts
+    terms: Ints = (octaves * SCALE + within) // STAKE_OCTAVES
+    return terms
+
+
+def term_arrays(
+    *,
+    reputation: Column,
+    penalty: Column,
+    stake: Column,
+    completed: Column,
+    failed: Column,
+    free: Column,
+    capacity: Column,
+    response_ms: Column,
+    wanted: Terms,
+) -> Iterator[tuple[int, Ints]]:
+    """The terms of many nodes, int64, as ``(weight, values)`` for each weight of ``wanted`` that is not 0.
+
+    Columns are functions, so that those of terms without weight are never made.
+    """
+    if wanted.reputation:
+        yield wanted.reputation, np.maximum(reputation() - penalty(), 0) * SCALE // MAX_REPUTATION
+    if wanted.stake:
+        yield wanted.stake, stake_terms(stake())
+    if wanted.completion:
+        good = completed()
+        yield wanted.completion, (good + 1) * SCALE // (good + failed() + 2)
+    if wanted.load:
+        slots = capacity()
+        yield wanted.load, np.where(slots > 0, free() * SCALE // np.maximum(slots, 1), 0)
+    if wanted.response:
+        waited = response_ms()
+        answered = RESPONSE_REF_MS * SCALE // (RESPONSE_REF_MS + waited)
+        yield wanted.response, np.where(waited == 0, SCALE // 2, answered)

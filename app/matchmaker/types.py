@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
+from app.core.nodes import NodeRecord
 from app.core.requirements import Requirements
+from app.matchmaker.terms import price_term, terms_of
 
 OFFLINE: Final = "offline"
 EXCLUDED: Final = "excluded"
@@ -45,6 +47,8 @@ class Verdict(StrEnum):
     """Only nodes fit that the query excludes: they declined or failed this job before."""
     NEVER_FITS = "never_fits"
     """No node that the network knows fits; deregistered nodes do not count as known."""
+    QUOTA = "quota"
+    """Not for want of nodes: the jobs of its API key hold as many slots as they may. No match says so by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,38 +65,102 @@ class Query:
     policy: str = "reputation_weighted"
 
 
-@dataclass(frozen=True, slots=True)
+class Records(Protocol):
+    """Nodes as they stood at one moment, by position."""
+
+    def record(self, at: int, node_id: str) -> NodeRecord: ...
+
+
 class Candidate:
     """A feasible node and what its rank is made of.
 
     ``total``, ``score`` and all ``terms`` (reputation, stake, completion, load, response, price) are in
-    0..terms.SCALE. ``price``: base units of HYPER per GPU-hour.
+    0..terms.SCALE. ``price``: base units of HYPER per GPU-hour. ``record``: the node as it stood at the match. Terms
+    and record are made when they are asked for: most candidates are never looked at.
     """
 
-    node_id: str
-    total: int
-    score: int
-    price: int
-    terms: dict[str, int]
+    __slots__ = ("_at", "_cheapest", "_record", "_still", "node_id", "price", "score", "total")
+
+    def __init__(
+        self, node_id: str, total: int, score: int, price: int, cheapest: int, still: Records, at: int
+    ) -> None:
+        self.node_id = node_id
+        self.total = total
+        self.score = score
+        self.price = price
+        self._cheapest = cheapest
+        self._still = still
+        self._at = at
+        self._record: NodeRecord | None = None
+
+    @property
+    def record(self) -> NodeRecord:
+        if self._record is None:
+            self._record = self._still.record(self._at, self.node_id)
+        return self._record
+
+    @property
+    def terms(self) -> dict[str, int]:
+        node = self.record
+        terms = terms_of(
+            reputation=node.reputation,
+            penalty=node.penalty,
+            stake=node.stake,
+            completed=node.jobs_completed,
+            failed=node.jobs_failed,
+            free=node.free,
+            capacity=node.capacity,
+            response_ms=node.response_ms,
+        )
+        return {**terms._asdict(), "price": price_term(self.price, self._cheapest)}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Candidate) and self.told() == other.told()
+
+    def __hash__(self) -> int:
+        return hash((self.node_id, self.total))
+
+    def __repr__(self) -> str:
+        return f"Candidate({self.node_id!r}, total={self.total}, score={self.score}, price={self.price})"
+
+    def told(self) -> dict[str, object]:
+        """All figures by name."""
+        return {
+            "node_id": self.node_id,
+            "total": self.total,
+            "score": self.score,
+            "price": self.price,
+            "terms": self.terms,
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The best candidates, best first, and what became of all the other nodes.
+    """The best candidates, best first. ``verdict`` is None exactly when there are candidates.
 
-    ``feasible`` + the sum of ``rejects`` is the number of nodes in the view; ``rejects`` holds the filters
-    that rejected some node, in the order of FILTERS. ``verdict`` is None exactly when there are candidates.
+    ``cheapest``: the feasible node with the lowest price, which the price terms are measured by.
     """
 
     candidates: list[Candidate]
-    feasible: int
-    rejects: dict[str, int]
     view_version: int
     verdict: Verdict | None = None
+    cheapest: Candidate | None = None
 
     @property
     def best(self) -> Candidate | None:
         return self.candidates[0] if self.candidates else None
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What became of all nodes at a match: ``feasible`` + the sum of ``rejects`` is the number of nodes in the view.
+
+    ``rejects`` holds the filters that rejected some node, in the order of FILTERS.
+    """
+
+    feasible: int
+    rejects: dict[str, int]
+    view_version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +171,7 @@ class Availability:
     ``free_slots``: free slots of the matching. ``available_now``: matching with enough free slots for one
     such job. ``cheapest_price``, ``median_price`` (the lower one of two): of the matching, base units of
     HYPER per GPU-hour, None without any. ``by_gpu_model``: matching nodes per model, most first.
-    ``rejects`` as in Match.
+    ``rejects`` as in Tally.
     """
 
     total: int

@@ -1,4 +1,4 @@
-"""The matchmaker's picture of the nodes, scanned in full at every match."""
+"""The matchmaker's picture of the nodes and the answers it gives."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import numpy as np
 
 from app.core.errors import InvalidInput
 from app.core.requirements import MAX_REPUTATION, Requirements
-from app.matchmaker.columns import DEREGISTERED, VACANT, Mask, Positions
 from app.matchmaker.filters import Sieve, requirement_steps
-from app.matchmaker.policy import DEFAULT_WEIGHTS, Policy, Weights, get_policy
-from app.matchmaker.rank import hash_id, shortlist, tie_hashes
+from app.matchmaker.packing import Probe, probe_for
+from app.matchmaker.policy import Policy, get_policy
+from app.matchmaker.rank import hash_job, tie_hashes
+from app.matchmaker.search import Found, Search, exists
 from app.matchmaker.table import NodeTable
-from app.matchmaker.terms import Terms, price_term
-from app.matchmaker.types import BUSY, EXCLUDED, OFFLINE, Availability, Candidate, Match, Query, Verdict
+from app.matchmaker.terms import price_term
+from app.matchmaker.types import BUSY, EXCLUDED, OFFLINE, Availability, Candidate, Match, Query, Tally, Verdict
+from app.matchmaker.weights import DEFAULT_WEIGHTS, Weights
 
 _FITS_KEPT = 64
 """Requirements whose fitting nodes are kept between writes: the jobs of a wave are often alike."""
@@ -42,19 +44,27 @@ class NodeView(NodeTable):
             raise InvalidInput("top_n must be at least 1", field="top_n")
         asked = query.requirements
         excluded = {self._slots[node_id] for node_id in query.excluded if node_id in self._slots}
-        sieve = self._fitting(asked, excluded)
-        fitting = sieve.mask
+        models = self._models_of(asked)
+        probe = probe_for(asked, self.min_reputation, self.regions.find(asked.region))
+        if probe is None or models == ():
+            return Match([], self._version, Verdict.NEVER_FITS)
+        self.tighten()
+        found = Search(self, probe, models, excluded, top_n).run(policy, hash_job(query.job_id))
+        if found is None:
+            return Match([], self._version, self._verdict(probe, models, excluded))
+        return self._match(found, policy, query.job_id, top_n)
+
+    def tally(self, query: Query) -> Tally:
+        """How many nodes are feasible for the query, and at which filter each of the others falls; one scan."""
+        excluded = {self._slots[node_id] for node_id in query.excluded if node_id in self._slots}
+        sieve = self._fitting(query.requirements, excluded)
         if sieve.left:
-            sieve.drop(BUSY, fitting & (self._rows.free >= asked.gpus))
-        if not sieve.left:
-            verdict = self._verdict(asked, excluded, fitting if BUSY in sieve.rejects else None)
-            return Match([], 0, sieve.rejects, self._version, verdict)
-        candidates = self._top(sieve.mask.nonzero()[0], policy, query.job_id, top_n)
-        return Match(candidates, sieve.left, sieve.rejects, self._version)
+            sieve.drop(BUSY, sieve.mask & (self.rows.free >= query.requirements.gpus))
+        return Tally(sieve.left, sieve.rejects, self._version)
 
     def availability(self, asked: Requirements) -> Availability:
         """What suits the requirements now; one scan."""
-        rows = self._rows
+        rows = self.rows
         sieve = self._fitting(asked, set())
         slots = sieve.mask.nonzero()[0]
         free, prices = rows.free[slots], rows.price[slots]
@@ -63,7 +73,7 @@ class NodeView(NodeTable):
             sieve.rejects[BUSY] = matching - now
         middle = (matching - 1) // 2
         counts = np.bincount(rows.gpu_model[slots])
-        most_first = sorted((-int(counts[code]), self._models.names[code]) for code in np.flatnonzero(counts))
+        most_first = sorted((-int(counts[code]), self.models.names[code]) for code in np.flatnonzero(counts))
         return Availability(
             total=len(self),
             online=int(np.count_nonzero(rows.online)),
@@ -76,20 +86,26 @@ class NodeView(NodeTable):
             rejects=sieve.rejects,
         )
 
+    def _models_of(self, asked: Requirements) -> tuple[int, ...] | None:
+        """Codes of the asked models that some node ever had, None = any."""
+        if not asked.gpu_models:
+            return None
+        return tuple(code for name in asked.gpu_models if (code := self.models.find(name)) is not None)
+
     def _fitting(self, asked: Requirements, excluded: set[int]) -> Sieve:
         """The nodes that pass every filter but ``busy``. Kept for queries alike until a row is written."""
         if excluded:
             return self._sift(asked, excluded)
-        if self._fits_at != self._writes or len(self._fits) >= _FITS_KEPT:
+        if self._fits_at != self.writes or len(self._fits) >= _FITS_KEPT:
             self._fits.clear()
-            self._fits_at = self._writes
+            self._fits_at = self.writes
         kept = self._fits.get(asked)
         if kept is None:
             kept = self._fits[asked] = self._sift(asked, excluded)
         return kept.copy()
 
     def _sift(self, asked: Requirements, excluded: set[int]) -> Sieve:
-        rows = self._rows
+        rows = self.rows
         # Removed nodes are not online either: the difference is exactly the nodes that are known and away.
         sieve = Sieve(rows.online, len(self))
         sieve.drop(OFFLINE, rows.online)
@@ -98,55 +114,45 @@ class NodeView(NodeTable):
             for slot in excluded:
                 mask[slot] = False
             sieve.drop(EXCLUDED, mask)
-        sieve.narrow(requirement_steps(rows, asked, self.min_reputation, self._models, self._regions))
+        sieve.narrow(requirement_steps(rows, asked, self.min_reputation, self.models, self.regions))
         return sieve
 
-    def _verdict(self, asked: Requirements, excluded: set[int], busy: Mask | None) -> Verdict:
-        """Why nothing is feasible, by a second scan over all nodes. ``busy``: those that fell there."""
-        rows = self._rows
-        # A node with fewer slots than asked will never have enough of them free.
-        has_slots = rows.capacity >= asked.gpus
-        if busy is not None and np.any(busy & has_slots):
+    def _verdict(self, probe: Probe, models: tuple[int, ...] | None, excluded: set[int]) -> Verdict:
+        """Why nothing is feasible."""
+        if exists(self, probe.live(), models, excluded):
             return Verdict.BUSY
-        known = has_slots & (rows.state != VACANT) & (rows.state != DEREGISTERED)
-        sieve = Sieve(known, int(np.count_nonzero(known)))
-        sieve.narrow(requirement_steps(rows, asked, self.min_reputation, self._models, self._regions))
-        if not sieve.left:
-            return Verdict.NEVER_FITS
-        # Online and not excluded, it would have been `busy` above: whoever is not excluded here is away.
-        if sum(bool(sieve.mask[slot]) for slot in excluded) < sieve.left:
+        # Online and not excluded, it would have been `busy`: whoever fits and is not excluded is away.
+        if exists(self, probe.ever(), models, excluded):
             return Verdict.OFFLINE
-        return Verdict.DECLINED
+        if excluded and exists(self, probe.ever(), models, ()):
+            return Verdict.DECLINED
+        return Verdict.NEVER_FITS
 
-    def _top(self, slots: Positions, policy: Policy, job_id: str, n: int) -> list[Candidate]:
-        rows = self._rows
-        percent, job = self.weights.price, hash_id(job_id)
-        prices = rows.price[slots]
-        cheapest = int(prices.min())
-        keys = policy.order(rows.score[slots], prices, cheapest, percent)
-        picked = shortlist(keys, lambda at: tie_hashes(job, rows.tie[slots[at]]), n)
-        chosen = slots[picked]
-        order = list(zip(*(key[picked].tolist() for key in keys), strict=True))
-        # Mostly the keys decide alone, and hashing would be a sixth of the time spent here.
-        ties = tie_hashes(job, rows.tie[chosen]).tolist() if len(set(order)) < len(order) else [0] * len(order)
-        ids = [self._ids[slot] for slot in chosen.tolist()]
+    def _match(self, found: Found, policy: Policy, job_id: str, n: int) -> Match:
+        slots = found.slots.tolist()
+        order = list(zip(*(key.tolist() for key in found.keys), strict=True))
+        # Mostly the keys decide alone.
+        if len(set(order)) < len(order):
+            ties = tie_hashes(hash_job(job_id), self.columns.tie[found.slots]).tolist()
+        else:
+            ties = [0] * len(order)
+        ids = [self.ids[slot] for slot in slots]
         # Ids differ, so what follows them never takes part in the order.
-        ranking = sorted(
-            zip(
-                order,
-                ties,
-                ids,
-                rows.score[chosen].tolist(),
-                prices[picked].tolist(),
-                rows.terms[chosen].tolist(),
-                strict=True,
-            )
-        )
-        candidates = []
-        for _, _, node_id, score, price, terms in ranking[:n]:
-            of_price = price_term(price, cheapest)
-            named = dict(zip(Terms._fields, terms, strict=True))
-            named["price"] = of_price
-            total = policy.total(score, of_price, percent)
-            candidates.append(Candidate(node_id, total, score, price, named))
-        return candidates
+        ranking = sorted(zip(order, ties, ids, found.scores.tolist(), found.prices.tolist(), slots, strict=True))
+        percent = policy.weights_with(self.weights).price
+        cheapest = found.cheapest
+        still = self.still([*(row[5] for row in ranking[:n]), found.cheapest_slot])
+
+        top, least = [], None
+        for at, (_, _, node_id, score, price, _) in enumerate(ranking[:n]):
+            total = policy.total(score, price_term(price, cheapest), percent)
+            candidate = Candidate(node_id, total, score, price, cheapest, still, at)
+            top.append(candidate)
+            if price == cheapest and least is None:
+                least = candidate
+        if least is None:
+            slot = found.cheapest_slot
+            score = int(self.scores(np.array([slot]), policy.weights_with(self.weights).quality)[0])
+            total = policy.total(score, price_term(cheapest, cheapest), percent)
+            least = Candidate(self.ids[slot], total, score, cheapest, cheapest, still, len(top))
+        return Match(top, self._version, None, least)

@@ -16,6 +16,11 @@ from app.core.nodes import NodeRecord
 from app.core.requirements import Requirements
 from app.core.states import NodeState
 
+OWN_WEIGHTS = {
+    "fastest": {"reputation": 10, "stake": 0, "completion": 10, "load": 20, "response": 60, "price": 0},
+    "spread": {"reputation": 0, "stake": 0, "completion": 0, "load": 100, "response": 0, "price": 0},
+}
+"""Of the policies that do not go by the network's."""
 MILLION = 1_000_000
 HYPER = 1_000_000_000
 
@@ -53,11 +58,16 @@ def stake_share(stake: int) -> int:
     return (doublings * MILLION + floor((level - 1) * MILLION)) // 20
 
 
+def free_slots(node: NodeRecord) -> int:
+    """A node on trial takes one job at a time."""
+    return 0 if node.trial > 0 and node.active_jobs > 0 else node.capacity - node.active_jobs
+
+
 def node_terms(node: NodeRecord) -> dict[str, int]:
-    slots_free = node.capacity - node.active_jobs
+    slots_free = free_slots(node)
     answered = Fraction(1, 2) if node.response_ms == 0 else Fraction(100, 100 + node.response_ms)
     return {
-        "reputation": floor(Fraction(node.reputation, 1000) * MILLION),
+        "reputation": floor(Fraction(max(0, node.reputation - node.penalty), 1000) * MILLION),
         "stake": stake_share(node.stake),
         "completion": floor(Fraction(node.jobs_completed + 1, node.jobs_completed + node.jobs_failed + 2) * MILLION),
         "load": floor(Fraction(slots_free, node.capacity) * MILLION) if node.capacity > 0 else 0,
@@ -65,11 +75,18 @@ def node_terms(node: NodeRecord) -> dict[str, int]:
     }
 
 
-def tie_break(job_id: str, node_id: str) -> int:
-    def hashed(text: str) -> int:
-        return int.from_bytes(blake2b(text.encode("utf-8"), digest_size=8).digest(), "little")
+def crc32(text: str) -> int:
+    """CRC-32 as in IEEE 802.3, bit by bit."""
+    register = 0xFFFFFFFF
+    for byte in text.encode("utf-8"):
+        register ^= byte
+        for _ in range(8):
+            register = register >> 1 ^ (0xEDB88320 if register & 1 else 0)
+    return register ^ 0xFFFFFFFF
 
-    z = hashed(job_id) ^ hashed(node_id)
+
+def tie_break(job_id: str, node_id: str) -> int:
+    z = int.from_bytes(blake2b(job_id.encode("utf-8"), digest_size=8).digest(), "little") ^ crc32(node_id)
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
     z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
     return z ^ z >> 31
@@ -100,7 +117,7 @@ def first_reject(node: NodeRecord, asked: Requirements, excluded: Collection[str
     if node.id in excluded:
         return "excluded"
     failed = suits(node, asked, floor_reputation)
-    if failed is None and node.capacity - node.active_jobs < asked.gpus:
+    if failed is None and free_slots(node) < asked.gpus:
         return "busy"
     return failed
 
@@ -128,7 +145,8 @@ def brute_force(
     weights: dict[str, int],
     floor_reputation: int = 0,
 ) -> Answer:
-    """Every feasible node in order. ``weights``: the five terms and ``price`` in percent."""
+    """Every feasible node in order. ``weights``: the network's, the five terms and ``price`` in percent."""
+    weights = OWN_WEIGHTS.get(policy, weights)
     rejects: Counter[str] = Counter()
     feasible = []
     for node in nodes:

@@ -12,7 +12,8 @@ from app.core.nodes import NodeRecord
 from app.core.requirements import Requirements
 from app.core.states import NodeState
 from app.matchmaker.policy import POLICIES, Weights
-from app.matchmaker.types import Match
+from app.matchmaker.types import Query
+from app.matchmaker.view import NodeView
 from tests.support.oracle import Answer
 
 MODELS = ("a100", "h100", "t4")
@@ -71,6 +72,8 @@ def records(draw: st.DrawFn, node_id: str | None = None) -> NodeRecord:
         capacity=capacity,
         active_jobs=draw(st.integers(0, capacity)),
         version=draw(st.integers(1, 5)),
+        penalty=draw(st.sampled_from([0, 0, 50, 1000])),
+        trial=draw(st.sampled_from([0, 0, 0, 2])),
     )
 
 
@@ -106,11 +109,10 @@ EXCLUDED = st.frozensets(st.integers(0, 45).map(lambda i: f"node_{i}"), max_size
 JOB_IDS = st.text(max_size=8)
 
 
-def assert_same(match: Match, answer: Answer, top_n: int) -> None:
-    """The match says what the oracle says, figure by figure."""
-    assert [asdict(candidate) for candidate in match.candidates] == [
-        asdict(ranked) for ranked in answer.ranking[:top_n]
-    ]
-    assert match.feasible == len(answer.ranking)
-    assert match.rejects == answer.rejects
-    assert match.verdict == answer.verdict
+def assert_same(view: NodeView, query: Query, answer: Answer, top_n: int = 5) -> None:
+    """The view says what the oracle says, figure by figure."""
+    match, tally = view.match(query, top_n), view.tally(query)
+    assert [candidate.told() for candidate in match.candidates] == [asdict(ranked) for ranked in answer.ranking[:top_n]]
+    assert (match.verdict, tally.feasible, tally.rejects) == (answer.verdict, len(answer.ranking), answer.rejects)
+    cheapest = min((ranked.price for ranked in answer.ranking), default=None)
+    assert (match.cheapest.price if match.cheapest else None) == cheapest

@@ -15,8 +15,9 @@ WANTS = Requirements(gpu_models=("t4",), min_reputation=400)
 
 
 def found(view: NodeView) -> list[str]:
-    match = view.match(Query("job_1", WANTS))
-    assert match.feasible + sum(match.rejects.values()) == len(view)
+    match, tally = view.match(Query("job_1", WANTS)), view.tally(Query("job_1", WANTS))
+    assert tally.feasible + sum(tally.rejects.values()) == len(view)
+    assert tally.feasible == len(match.candidates)
     return [candidate.node_id for candidate in match.candidates]
 
 

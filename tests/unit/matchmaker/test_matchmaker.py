@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -12,9 +11,8 @@ from app.core.money import UNIT
 from app.core.nodes import NodeRecord
 from app.core.requirements import Requirements
 from app.core.states import NodeState
-from app.matchmaker.explain import explanation
 from app.matchmaker.matchmaker import Matchmaker
-from app.matchmaker.policy import CHEAPEST, Weights
+from app.matchmaker.policy import Weights
 from app.matchmaker.types import Query, Verdict
 from app.matchmaker.view import NodeView
 from tests.unit.matchmaker.cases import node
@@ -56,7 +54,7 @@ def matchmaker(*nodes: NodeRecord, floor: int = 0) -> Matchmaker:
 def test_each_filter_rejects_under_its_name(changes: dict[str, Any], failure: str | None) -> None:
     record = node(**changes)
     made = matchmaker(record)
-    assert made.match(Query("job_1", ASKED)).rejects == ({failure: 1} if failure else {})
+    assert made.tally(Query("job_1", ASKED)).rejects == ({failure: 1} if failure else {})
     assert made.first_failure(ASKED, record) == failure
     assert made.fits(ASKED, record) == (failure is None)
     assert made.availability(ASKED).rejects == ({failure: 1} if failure else {})
@@ -67,14 +65,14 @@ def test_the_network_floor_counts_where_the_request_asks_less() -> None:
     assert matchmaker(record, floor=450).fits(ASKED, record)
     strict = matchmaker(record, floor=451)
     assert not strict.fits(ASKED, record)
-    assert strict.match(Query("job_1", ASKED)).rejects == {"reputation": 1}
+    assert strict.tally(Query("job_1", ASKED)).rejects == {"reputation": 1}
 
 
 def test_excluded_nodes_are_passed_over() -> None:
     made = matchmaker(node("node_a"), node("node_b"))
-    match = made.match(Query("job_1", ASKED, excluded=("node_a", "node_a", "node_x")))
-    assert [candidate.node_id for candidate in match.candidates] == ["node_b"]
-    assert match.rejects == {"excluded": 1}
+    query = Query("job_1", ASKED, excluded=("node_a", "node_a", "node_x"))
+    assert [candidate.node_id for candidate in made.match(query).candidates] == ["node_b"]
+    assert made.tally(query).rejects == {"excluded": 1}
 
 
 @pytest.mark.parametrize(
@@ -100,36 +98,6 @@ def test_verdicts(nodes: list[NodeRecord], excluded: tuple[str, ...], verdict: V
     match = matchmaker(*nodes).match(Query("job_1", ASKED, excluded))
     assert match.verdict is verdict
     assert match.best is None
-
-
-def test_the_explanation_of_a_choice_is_complete_json() -> None:
-    made = matchmaker(*(node(f"node_{i}", price=(i + 1) * UNIT) for i in range(8)), node("node_t4", gpu_model="t4"))
-    match = made.match(Query("job_1", Requirements(gpu_models=("a100",)), policy="cheapest"))
-    told = explanation(match, CHEAPEST, made.weights)
-    assert json.loads(json.dumps(told)) == told
-    assert told == explanation(match, "cheapest", made.weights)
-    assert told["policy"] == "cheapest"
-    assert told["weights"] == {
-        "reputation": 40,
-        "stake": 10,
-        "completion": 25,
-        "load": 15,
-        "response": 10,
-        "price": 30,
-    }
-    assert (told["feasible"], told["rejects"], told["view_version"]) == (8, {"gpu_model": 1}, 1)
-    assert [entry["node_id"] for entry in told["top"]] == [f"node_{i}" for i in range(5)]
-    assert told["chosen"] == told["top"][0]
-    assert told["chosen"]["price"] == "1"
-    assert set(told["chosen"]["terms"]) == set(told["weights"])
-    assert "verdict" not in told
-
-
-def test_the_explanation_of_no_choice_has_a_verdict() -> None:
-    made = matchmaker(node(active_jobs=4))
-    told = explanation(made.match(Query("job_1", ASKED)), "reputation_weighted", made.weights)
-    assert (told["verdict"], told["chosen"], told["top"]) == ("busy", None, [])
-    assert json.loads(json.dumps(told)) == told
 
 
 def test_the_default_top_is_five_and_the_matchmaker_sets_another() -> None:

@@ -25,6 +25,7 @@ from tests.unit.matchmaker.cases import node
         ({"response": "10"}, "response"),
         ({"price": -1}, "price"),
         ({"price": 101}, "price"),
+        ({"stake": 10**12 + 1}, "stake"),
         ({"reputation": 0, "stake": 0, "completion": 0, "load": 0, "response": 0}, "reputation"),
     ],
 )
@@ -45,13 +46,13 @@ def test_the_score_is_the_weighted_mean_rounded_down() -> None:
     assert weighted_score(Terms(1, 0, 0, 0, 0), Terms(1, 1, 0, 0, 0)) == 0
 
 
-def test_both_policies_are_known_by_name() -> None:
-    assert list(POLICIES) == ["reputation_weighted", "cheapest"]
+def test_the_engines_policies_are_known_by_name() -> None:
+    assert list(POLICIES) == ["reputation_weighted", "cheapest", "fastest", "spread"]
     assert all(get_policy(name).name == name and get_policy(name).summary for name in POLICIES)
 
 
 def test_an_unknown_policy_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(InvalidInput, match="reputation_weighted, cheapest") as caught:
+    with pytest.raises(InvalidInput, match="reputation_weighted, cheapest, fastest, spread") as caught:
         get_policy("fastest?")
     assert caught.value.field == "policy"
 

@@ -1,0 +1,52 @@
+"""Nodes as they stood at one moment, whose records can be made later: most are never asked for."""
+
+from __future__ import annotations
+
+from app.core.nodes import NodeRecord
+from app.matchmaker import packing as p
+from app.matchmaker.arrays import Positions
+from app.matchmaker.columns import Columns
+
+
+class Still:
+    """Some slots as they stood at one moment. ``models``: of each of them; ``regions``: all, by code."""
+
+    __slots__ = ("_columns", "_models", "_regions")
+
+    def __init__(self, columns: Columns, at: Positions, models: list[str], regions: list[str]) -> None:
+        self._models = models
+        self._regions = regions
+        self._columns = (
+            columns.have[at],
+            columns.traits[at],
+            columns.stake[at],
+            columns.price[at],
+            columns.completed[at],
+            columns.failed[at],
+            columns.response[at],
+            columns.version[at],
+        )
+
+    def record(self, at: int, node_id: str) -> NodeRecord:
+        """The node in the slot at position ``at``."""
+        have, traits, stake, price, completed, failed, response, version = (int(each[at]) for each in self._columns)
+        return NodeRecord(
+            id=node_id,
+            gpu_model=self._models[at],
+            gpus=p.GPUS.of(have),
+            vram_gb=p.VRAM.of(have),
+            capabilities=p.CAPABILITIES.of(traits),
+            region=self._regions[p.REGION.of(traits)],
+            reputation=p.REPUTATION.of(have),
+            stake=stake,
+            price=price,
+            jobs_completed=completed,
+            jobs_failed=failed,
+            response_ms=response,
+            state=p.STATES[p.STATE.of(have)],
+            capacity=p.CAPACITY.of(have),
+            active_jobs=p.ACTIVE.of(have),
+            version=version,
+            penalty=p.PENALTY.of(traits),
+            trial=p.TRIAL.of(traits),
+        )
