@@ -14,22 +14,19 @@ from app.core.requirements import Requirements
 from app.core.states import NodeState
 
 
-class Field(NamedTuple):
-    """Bits ``shift`` to ``shift + width - 1`` of a word."""
+class Field:
+    """Bits ``shift`` to ``shift + width - 1`` of a word; ``most`` is its greatest value, ``mask`` covers its bits."""
 
-    shift: int
-    width: int
+    __slots__ = ("mask", "most", "shift", "width")
 
-    @property
-    def most(self) -> int:
-        return (1 << self.width) - 1
-
-    @property
-    def mask(self) -> int:
-        return self.most << self.shift
+    def __init__(self, shift: int, width: int) -> None:
+        self.shift = shift
+        self.width = width
+        self.most = (1 << width) - 1
+        self.mask = self.most << shift
 
     def of(self, word: int) -> int:
-        return word >> self.shift & (1 << self.width) - 1
+        return word >> self.shift & self.most
 
 
 FREE: Final = Field(0, 7)

@@ -15,8 +15,8 @@ from typing import ClassVar, Final
 import numpy as np
 
 from app.core.errors import HaeError, InvalidInput
-from app.matchmaker.arrays import Ints, Scores
-from app.matchmaker.terms import SCALE, price_terms
+from app.matchmaker.arrays import Ints, Positions, Scores
+from app.matchmaker.terms import SCALE, price_term, price_terms
 from app.matchmaker.weights import DEFAULT_WEIGHTS, Weights, blend, weighted_score
 
 __all__ = [
@@ -38,6 +38,8 @@ __all__ = [
 
 GROUP: Final = "hae.match_policies"
 NAME_LIMIT: Final = 40
+FEW_ROWS: Final = 12
+"""Up to there Python's own arithmetic is faster than NumPy's calls."""
 
 
 class Policy:
@@ -58,6 +60,9 @@ class Policy:
         ``scores`` in 0..SCALE, 32 or 64 bits; ``prices`` in base units, none below ``cheapest``, the cheapest feasible;
         ``percent``: the price's weight. Nodes equal in all keys go by hash(job, node), then by id.
         """
+        if len(scores) <= FEW_ROWS:
+            rows = zip(scores.tolist(), prices.tolist(), strict=True)
+            return (np.array([-blend(score, price_term(price, cheapest), percent) for score, price in rows], np.int64),)
         # blend(scores, price_terms(prices, cheapest), percent), turned round, with fewer arrays.
         totals = price_terms(prices, cheapest)
         totals *= percent
@@ -66,6 +71,21 @@ class Policy:
         totals *= 0x51EB851F
         totals >>= 37
         return (np.negative(totals, out=totals),)
+
+    def contenders(self, scores: Scores, prices: Ints, cheapest: int, percent: int, n: int) -> Positions | None:
+        """Positions that hold the ``n`` best rows and all that equal the n-th in their keys; None = look at all.
+
+        Only saves work: the keys decide. More than ``n`` rows are given.
+        """
+        if type(self).keys is not Policy.keys:
+            return None
+        # In doubles and without rounding down, a row's figure is at most percent + 100 above 100 times its total; so no
+        # row further below the n-th best figure than that has a total as good as the n-th best. 2 more for the doubles.
+        figures = (percent * cheapest * SCALE) / prices
+        figures += (100 - percent) * scores
+        least = np.partition(figures, len(figures) - n)[len(figures) - n]
+        found: Positions = (figures >= least - (percent + 102)).nonzero()[0]
+        return found
 
     def total(self, score: int, price_term: int, percent: int) -> int:
         """The figure in 0..SCALE shown for a node; it never rises down the ranking."""

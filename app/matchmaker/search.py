@@ -18,7 +18,7 @@ from app.matchmaker.bounds import known_rows
 from app.matchmaker.columns import BLOCK
 from app.matchmaker.packing import CAPACITY, GUARD, Probe
 from app.matchmaker.policy import Policy
-from app.matchmaker.rank import shortlist, tie_hashes
+from app.matchmaker.rank import hash_job, shortlist, tie_hashes
 from app.matchmaker.scores import unpacked
 from app.matchmaker.terms import Terms
 
@@ -28,15 +28,19 @@ AT_ONCE: Final = 12
 FEW: Final = 6
 """Blocks that are scanned without even asking which of them may hold a node that fits."""
 
+FIRST: Final = 3
+"""Most promising blocks of a first round: mostly there is no need for a second."""
+
 _GUARD: Final = np.uint64(GUARD)
 _SHIFT: Final = BLOCK.bit_length() - 1
 _WITHIN: Final = BLOCK - 1
+_NOTHING: Final = np.empty(0, np.int64)
 
 
 class Found(NamedTuple):
     """Slots that hold the n best nodes, in no order, and perhaps some that equal the n-th; with their sort keys.
 
-    ``cheapest``, ``cheapest_slot``: of all feasible nodes.
+    ``cheapest``, ``cheapest_slot``, ``cheapest_score``: price, slot and score of the cheapest of all feasible nodes.
     """
 
     slots: Positions
@@ -45,23 +49,27 @@ class Found(NamedTuple):
     scores: Scores
     cheapest: int
     cheapest_slot: int
+    cheapest_score: int
 
 
 def scan(table: BlockTable, probe: Probe, blocks: Positions) -> Positions:
-    """The slots of ``blocks`` that fit the probe."""
-    columns = table.columns
-    words = columns.have_blocks.take(blocks, axis=0)
-    words -= np.uint64(probe.needle)
+    """The slots of ``blocks``, which are some and in rising order, that fit the probe."""
+    columns, first, count = table.columns, int(blocks[0]), len(blocks)
+    # Blocks side by side, as a model's are after a layout, are looked at where they are.
+    together = int(blocks[-1]) - first == count - 1
+    span = slice(first, first + count)
+    words = columns.have_blocks[span] if together else columns.have_blocks.take(blocks, axis=0)
+    words = words - np.uint64(probe.needle)
     words &= _GUARD
     ok: Mask = words == _GUARD
     if probe.mask:
-        traits = columns.traits_blocks.take(blocks, axis=0)
-        traits &= np.uint64(probe.mask)
-        ok &= traits == np.uint64(probe.value)
+        traits = columns.traits_blocks[span] if together else columns.traits_blocks.take(blocks, axis=0)
+        ok &= (traits & np.uint64(probe.mask)) == np.uint64(probe.value)
     at = ok.ravel().nonzero()[0]
     slots: Positions
-    if len(blocks) == 1:
-        slots = at + (int(blocks[0]) << _SHIFT)
+    if together:
+        at += first << _SHIFT
+        slots = at
     else:
         slots = (blocks << _SHIFT)[at >> _SHIFT]
         slots += at & _WITHIN
@@ -105,90 +113,115 @@ class Search:
         blocks = table.blocks_of(models)
         self.blocks = blocks if len(blocks) <= FEW else table.open.passing(probe, blocks)
 
-    def run(self, policy: Policy, job: int) -> Found | None:
-        """The best nodes under ``policy``; None when no node is feasible. ``job``: the hash of the job's id."""
+    def run(self, policy: Policy, job_id: str) -> Found | None:
+        """The best nodes under ``policy``; None when no node is feasible. ``job_id`` breaks ties."""
+        if not len(self.blocks):
+            return None
         weights = policy.weights_with(self.table.weights)
-        quality, percent = weights.quality, weights.price
+        pool = _Pool(self.table, policy, weights.quality, weights.price, self.n)
         if len(self.blocks) <= AT_ONCE:
-            slots = self._scan(self.blocks)
-            if not len(slots):
-                return None
-            prices, scores = self.table.columns.price[slots], self.table.scores(slots, quality)
-            return self._best(policy, percent, job, slots, prices, scores)
-        return self._bounded(policy, quality, percent, job)
+            pool.add(self._scan(self.blocks))
+        else:
+            self._rounds(pool)
+        return pool.best(job_id)
 
     def _scan(self, blocks: Positions) -> Positions:
         slots = scan(self.table, self.probe, blocks)
         return without(slots, self.excluded) if self.excluded else slots
 
-    def _bounded(self, policy: Policy, quality: Terms, percent: int, job: int) -> Found | None:
-        table, blocks, n = self.table, self.blocks, self.n
+    def _rounds(self, pool: _Pool) -> None:
+        table, blocks, policy = self.table, self.blocks, pool.policy
         lows = table.open.price[blocks]
-        tops = table.score_bound(quality)[blocks]
+        tops = table.score_bound(pool.quality)[blocks]
         left = np.ones(len(blocks), np.bool_)
         lowest = int(lows.argmin())
         least = int(lows[lowest])
-        bound = policy.keys(tops, lows, least, percent)
-        first = bound[0]
-        take = np.array(sorted({int(first.argmin()), lowest}))
-        slots: Positions = np.empty(0, np.intp)
-        scores: Scores
+        bound = policy.keys(tops, lows, least, pool.percent)
+        few = min(FIRST, len(blocks) - 1)
+        take = np.array(sorted({*np.argpartition(bound[0], few)[:few].tolist(), lowest}))
         most = AT_ONCE
-        keys: tuple[Scores, ...] = ()
         while True:
             left[take] = False
-            more = self._scan(blocks[take])
-            if not len(slots):
-                slots, prices, scores = more, table.columns.price[more], table.scores(more, quality)
-            elif len(more):
-                slots = np.concatenate([slots, more])
-                prices = np.concatenate([prices, table.columns.price[more]])
-                scores = np.concatenate([scores, table.scores(more, quality)])
+            pool.add(self._scan(blocks[take]))
             need = left
-            if len(slots) >= n:
-                cheapest = int(prices[prices.argmin()])
-                keys = policy.keys(scores, prices, cheapest, percent)
-                if not left.any():
-                    break
-                limit = _nth(keys, n)
-                # Of what may be cheaper the key is not known yet; of the rest it is no better than this.
-                if cheapest != least:
-                    least, bound = cheapest, policy.keys(tops, np.maximum(lows, cheapest), cheapest, percent)
-                    first = bound[0]
-                need = left & ((lows < cheapest) | _not_worse(bound, limit))
+            if len(pool.slots) >= self.n and left.any():
+                limit = pool.limit()
+                if pool.cheapest != least:
+                    # Of what may be cheaper the key is not known yet; of the rest it is no better than this.
+                    least = pool.cheapest
+                    bound = policy.keys(tops, np.maximum(lows, least), least, pool.percent)
+                need = left & ((lows < least) | _not_worse(bound, limit))
             at = need.nonzero()[0]
             if not len(at):
-                break
-            take = at if len(at) <= most else at[np.argpartition(first[at], most - 1)[:most]]
+                return
+            take = at if len(at) <= most else np.sort(at[np.argpartition(bound[0][at], most - 1)[:most]])
             most *= 2
-        if not len(slots):
-            return None
-        return self._best(policy, percent, job, slots, prices, scores, keys if len(slots) >= n else None)
 
-    def _best(
-        self,
-        policy: Policy,
-        percent: int,
-        job: int,
-        slots: Positions,
-        prices: Ints,
-        scores: Scores,
-        keys: tuple[Scores, ...] | None = None,
-    ) -> Found:
-        at_cheapest = int(prices.argmin())
-        cheapest = int(prices[at_cheapest])
-        if keys is None:
-            keys = policy.keys(scores, prices, cheapest, percent)
-        ties = self.table.columns.tie
-        picked = shortlist(keys, lambda at: tie_hashes(job, ties[slots[at]]), self.n)
-        return Found(
-            slots[picked],
-            tuple(key[picked] for key in keys),
-            prices[picked],
-            scores[picked],
-            cheapest,
-            int(slots[at_cheapest]),
-        )
+
+class _Pool:
+    """The feasible slots found so far, and the best of them."""
+
+    def __init__(self, table: BlockTable, policy: Policy, quality: Terms, percent: int, n: int) -> None:
+        self.table = table
+        self.policy = policy
+        self.quality = quality
+        self.percent = percent
+        self.n = n
+        self.slots: Positions = _NOTHING
+        self.prices: Ints = _NOTHING
+        self.scores: Scores = _NOTHING
+        self.cheapest = 0
+        self._cheapest_at = 0
+        self._at: Positions | None = None
+        self._keys: tuple[Scores, ...] = ()
+        self._ranked = False
+
+    def add(self, slots: Positions) -> None:
+        if not len(slots):
+            return
+        prices, scores = self.table.columns.price[slots], self.table.scores(slots, self.quality)
+        if len(self.slots):
+            self.slots = np.concatenate([self.slots, slots])
+            self.prices = np.concatenate([self.prices, prices])
+            self.scores = np.concatenate([self.scores, scores])
+        else:
+            self.slots, self.prices, self.scores = slots, prices, scores
+        self._cheapest_at = int(self.prices.argmin())
+        self.cheapest = int(self.prices[self._cheapest_at])
+        self._ranked = False
+
+    def limit(self) -> tuple[int, ...]:
+        """The keys of the n-th best."""
+        self._rank()
+        return _nth(self._keys, self.n)
+
+    def best(self, job_id: str) -> Found | None:
+        """The best nodes with their ties; None without any."""
+        if not len(self.slots):
+            return None
+        self._rank()
+        slots, prices, scores = self.slots, self.prices, self.scores
+        if self._at is not None:
+            slots, prices, scores = slots[self._at], prices[self._at], scores[self._at]
+        keys, ties = self._keys, self.table.columns.tie
+        if len(slots) > self.n:
+            picked = shortlist(keys, lambda at: tie_hashes(hash_job(job_id), ties[slots[at]]), self.n)
+            slots, prices, scores = slots[picked], prices[picked], scores[picked]
+            keys = tuple(key[picked] for key in keys)
+        at = self._cheapest_at
+        return Found(slots, keys, prices, scores, self.cheapest, int(self.slots[at]), int(self.scores[at]))
+
+    def _rank(self) -> None:
+        if self._ranked:
+            return
+        scores, prices = self.scores, self.prices
+        self._at = None
+        if len(self.slots) > self.n:
+            self._at = self.policy.contenders(scores, prices, self.cheapest, self.percent, self.n)
+            if self._at is not None:
+                scores, prices = scores[self._at], prices[self._at]
+        self._keys = self.policy.keys(scores, prices, self.cheapest, self.percent)
+        self._ranked = True
 
 
 def _nth(keys: tuple[Scores, ...], n: int) -> tuple[int, ...]:

@@ -6,6 +6,9 @@ from app.core.nodes import NodeRecord
 from app.matchmaker import packing as p
 from app.matchmaker.arrays import Positions
 from app.matchmaker.columns import Columns
+from app.matchmaker.policy import Policy
+from app.matchmaker.terms import price_term
+from app.matchmaker.types import Candidate
 
 
 class Still:
@@ -50,3 +53,40 @@ class Still:
             penalty=p.PENALTY.of(traits),
             trial=p.TRIAL.of(traits),
         )
+
+
+class StillRanking:
+    """The best nodes of one search and the cheapest, as they stood then.
+
+    ``figures``: (id, score, price) of the best, best first; ``still``: their slots in that order, then the cheapest's.
+    """
+
+    __slots__ = ("_cheapest", "_figures", "_percent", "_policy", "_still")
+
+    def __init__(
+        self,
+        figures: list[tuple[str, int, int]],
+        cheapest: tuple[str, int, int],
+        still: Still,
+        policy: Policy,
+        percent: int,
+    ) -> None:
+        self._figures = figures
+        self._cheapest = cheapest
+        self._still = still
+        self._policy = policy
+        self._percent = percent
+
+    def __len__(self) -> int:
+        return len(self._figures)
+
+    def candidate(self, at: int) -> Candidate:
+        return self._made(at, *self._figures[at])
+
+    def cheapest(self) -> Candidate:
+        return self._made(len(self._figures), *self._cheapest)
+
+    def _made(self, at: int, node_id: str, score: int, price: int) -> Candidate:
+        cheapest = self._cheapest[2]
+        total = self._policy.total(score, price_term(price, cheapest), self._percent)
+        return Candidate(node_id, total, score, price, cheapest, self._still, at)

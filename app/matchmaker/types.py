@@ -134,21 +134,51 @@ class Candidate:
         }
 
 
-@dataclass(frozen=True, slots=True)
+class Ranking(Protocol):
+    """The outcome of a search: ``len(ranking)`` candidates, best first, made when they are asked for."""
+
+    def __len__(self) -> int: ...
+
+    def candidate(self, at: int) -> Candidate: ...
+
+    def cheapest(self) -> Candidate: ...
+
+
 class Match:
-    """The best candidates, best first. ``verdict`` is None exactly when there are candidates.
+    """The best candidates, best first. ``verdict`` is None exactly when there are candidates."""
 
-    ``cheapest``: the feasible node with the lowest price, which the price terms are measured by.
-    """
+    __slots__ = ("_candidates", "_ranking", "best", "verdict", "view_version")
 
-    candidates: list[Candidate]
-    view_version: int
-    verdict: Verdict | None = None
-    cheapest: Candidate | None = None
+    def __init__(self, ranking: Ranking | None, view_version: int, verdict: Verdict | None = None) -> None:
+        self._ranking = ranking
+        self._candidates: list[Candidate] | None = None
+        self.best = None if ranking is None else ranking.candidate(0)
+        self.view_version = view_version
+        self.verdict = verdict
 
     @property
-    def best(self) -> Candidate | None:
-        return self.candidates[0] if self.candidates else None
+    def candidates(self) -> list[Candidate]:
+        """A list of one's own."""
+        if self._candidates is None:
+            rest = range(1, 0 if self._ranking is None else len(self._ranking))
+            following = [self._ranking.candidate(at) for at in rest] if self._ranking is not None else []
+            self._candidates = [] if self.best is None else [self.best, *following]
+        return list(self._candidates)
+
+    @property
+    def cheapest(self) -> Candidate | None:
+        """The feasible node with the lowest price, which the price terms are measured by."""
+        if self._ranking is None:
+            return None
+        least = self._ranking.cheapest()
+        return next((one for one in self.candidates if one.node_id == least.node_id), least)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Match):
+            return NotImplemented
+        return (self.candidates, self.verdict) == (other.candidates, other.verdict)
+
+    __hash__ = None  # type: ignore[assignment]  # compared by what can be told of it
 
 
 @dataclass(frozen=True, slots=True)

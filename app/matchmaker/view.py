@@ -11,9 +11,9 @@ from app.matchmaker.packing import Probe, probe_for
 from app.matchmaker.policy import Policy, get_policy
 from app.matchmaker.rank import hash_job, tie_hashes
 from app.matchmaker.search import Found, Search, exists
+from app.matchmaker.still import StillRanking
 from app.matchmaker.table import NodeTable
-from app.matchmaker.terms import price_term
-from app.matchmaker.types import BUSY, EXCLUDED, OFFLINE, Availability, Candidate, Match, Query, Tally, Verdict
+from app.matchmaker.types import BUSY, EXCLUDED, OFFLINE, Availability, Match, Query, Tally, Verdict
 from app.matchmaker.weights import DEFAULT_WEIGHTS, Weights
 
 _FITS_KEPT = 64
@@ -47,11 +47,11 @@ class NodeView(NodeTable):
         models = self._models_of(asked)
         probe = probe_for(asked, self.min_reputation, self.regions.find(asked.region))
         if probe is None or models == ():
-            return Match([], self._version, Verdict.NEVER_FITS)
+            return Match(None, self._version, Verdict.NEVER_FITS)
         self.tighten()
-        found = Search(self, probe, models, excluded, top_n).run(policy, hash_job(query.job_id))
+        found = Search(self, probe, models, excluded, top_n).run(policy, query.job_id)
         if found is None:
-            return Match([], self._version, self._verdict(probe, models, excluded))
+            return Match(None, self._version, self._verdict(probe, models, excluded))
         return self._match(found, policy, query.job_id, top_n)
 
     def tally(self, query: Query) -> Tally:
@@ -129,30 +129,18 @@ class NodeView(NodeTable):
         return Verdict.NEVER_FITS
 
     def _match(self, found: Found, policy: Policy, job_id: str, n: int) -> Match:
-        slots = found.slots.tolist()
         order = list(zip(*(key.tolist() for key in found.keys), strict=True))
         # Mostly the keys decide alone.
         if len(set(order)) < len(order):
             ties = tie_hashes(hash_job(job_id), self.columns.tie[found.slots]).tolist()
         else:
             ties = [0] * len(order)
+        slots = found.slots.tolist()
         ids = [self.ids[slot] for slot in slots]
         # Ids differ, so what follows them never takes part in the order.
-        ranking = sorted(zip(order, ties, ids, found.scores.tolist(), found.prices.tolist(), slots, strict=True))
+        ranking = sorted(zip(order, ties, ids, found.scores.tolist(), found.prices.tolist(), slots, strict=True))[:n]
         percent = policy.weights_with(self.weights).price
-        cheapest = found.cheapest
-        still = self.still([*(row[5] for row in ranking[:n]), found.cheapest_slot])
-
-        top, least = [], None
-        for at, (_, _, node_id, score, price, _) in enumerate(ranking[:n]):
-            total = policy.total(score, price_term(price, cheapest), percent)
-            candidate = Candidate(node_id, total, score, price, cheapest, still, at)
-            top.append(candidate)
-            if price == cheapest and least is None:
-                least = candidate
-        if least is None:
-            slot = found.cheapest_slot
-            score = int(self.scores(np.array([slot]), policy.weights_with(self.weights).quality)[0])
-            total = policy.total(score, price_term(cheapest, cheapest), percent)
-            least = Candidate(self.ids[slot], total, score, cheapest, cheapest, still, len(top))
-        return Match(top, self._version, None, least)
+        still = self.still([*(row[5] for row in ranking), found.cheapest_slot])
+        figures = [(row[2], row[3], row[4]) for row in ranking]
+        cheapest = (self.ids[found.cheapest_slot], found.cheapest_score, found.cheapest)
+        return Match(StillRanking(figures, cheapest, still, policy, percent), self._version)
