@@ -33,6 +33,7 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object; progress goes to stderr")] = False,
     keep: Annotated[bool, typer.Option(help="Leave it serving at the end, until Ctrl-C")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same nodes, jobs and misbehaviour")] = DEFAULT_SEED,
+    workers: Annotated[int, typer.Option(min=1, max=16, help="Worker processes that match at the same time")] = 1,
     kill_worker_at: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, hidden=True, help="Kill and restart the worker at this share")
     ] = None,
@@ -53,6 +54,7 @@ def demo(
         nodes=nodes,
         seed=seed,
         keep=keep,
+        workers=workers,
         kill_worker_at=kill_worker_at,
         kill_listener_at=kill_listener_at,
     )
@@ -96,7 +98,7 @@ async def _perform(
             if options.keep:
                 console.print(f"still serving on {stage.url} (API documents at /schema); Ctrl-C ends it")
                 console.print(f"the chain: {stage.chain.url}", highlight=False)
-                console.print(f"an agent's key: {stage.agent_key}", soft_wrap=True, highlight=False)
+                console.print(f"an agent's key: {stage.agent_keys[0]}", soft_wrap=True, highlight=False)
                 await stop.wait()
     return 0 if summary.sound else 1
 

@@ -14,8 +14,6 @@ from app.demo.api import Api, ChainApi
 from app.demo.onchain import CreateJob, Way, chain_type
 from app.demo.scenario import Submission
 
-SUBMITTERS = 8
-
 
 @dataclass(frozen=True, slots=True)
 class Creation:
@@ -43,20 +41,20 @@ class Ledger:
     doubled: int = 0
 
 
-async def submit_all(api: Api, chain: ChainApi, submissions: Sequence[Submission], ledger: Ledger) -> None:
-    """Submit every job when it is due, SUBMITTERS at once; raises DemoError on a refusal."""
+async def submit_all(apis: Sequence[Api], chain: ChainApi, submissions: Sequence[Submission], ledger: Ledger) -> None:
+    """Submit every job when it is due, all agents at once, each with its own API; raises DemoError on a refusal."""
     due = iter(submissions)
     clock = asyncio.get_running_loop().time
     began = clock()
 
-    async def submitter() -> None:
+    async def submitter(api: Api) -> None:
         for one in due:
             await asyncio.sleep(max(0.0, began + one.due_s - clock()))
             await _submit(api, chain, one, ledger)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(min(SUBMITTERS, len(submissions))):
-            group.create_task(submitter())
+        for api in apis[: len(submissions)]:
+            group.create_task(submitter(api))
 
 
 async def _submit(api: Api, chain: ChainApi, one: Submission, ledger: Ledger) -> None:

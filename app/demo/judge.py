@@ -22,7 +22,8 @@ class Findings:
     ``violations``: offers to a node that lacks a requirement. ``oversubscribed``: nodes that ever had, or have, more
     slots taken than they have GPUs, or whose counter is off. ``lost``: acknowledged jobs that did not come to an end,
     and those that the engine has none of.
-    ``duplicates``: jobs nobody was told of. ``assigned_ms``: from submission to first assignment, ascending.
+    ``duplicates``: jobs nobody was told of. ``unplaced_feasible``: jobs that expired although a node could have run
+    them. ``assigned_ms``: from submission to first assignment, ascending.
     ``first_completed``: Unix seconds.
     """
 
@@ -31,6 +32,7 @@ class Findings:
     oversubscribed: int
     lost: int
     duplicates: int
+    unplaced_feasible: int
     fallbacks: int
     reruns: int
     assigned_ms: list[float]
@@ -59,6 +61,11 @@ def judge(
         oversubscribed=len(oversubscribed(record.offers, record.nodes, nodes)),
         lost=missing + sum(states.get(job_id) not in final for job_id in acknowledged),
         duplicates=sum(job_id not in acknowledged for job_id in states),
+        unplaced_feasible=sum(
+            _feasible(acknowledged[job_id], nodes)
+            for job_id, state in states.items()
+            if state == "expired" and job_id in acknowledged
+        ),
         fallbacks=sum(offer.ended in gave_up for offer in earlier),
         reruns=sum(offer.ended not in gave_up for offer in earlier),
         assigned_ms=sorted(row.assigned_ms for row in record.jobs if row.assigned_ms is not None),
@@ -67,6 +74,11 @@ def judge(
             default=None,
         ),
     )
+
+
+def _feasible(job: TraceJob, nodes: Mapping[str, TraceNode]) -> bool:
+    """Whether some node of the trace, were it alone, could run the job."""
+    return any(not violations(job, node, node.reputation) for node in nodes.values())
 
 
 def _violations(

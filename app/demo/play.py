@@ -64,7 +64,7 @@ class Play:
         """Play to the end and audit. Raises DemoError when a part of the engine does not work at all."""
         async with Connections() as connections:
             self._operator = Api(connections, self._stage.url, self._stage.operator_key)
-            self._agent = Api(connections, self._stage.url, self._stage.agent_key)
+            self._agents = [Api(connections, self._stage.url, key) for key in self._stage.agent_keys]
             self._chain = ChainApi(connections, self._stage.chain.url)
             self._settling = Settling(self._operator, self._chain, self._stage.db, self._ledger, self._scenario.nodes)
             try:
@@ -79,7 +79,7 @@ class Play:
             enlisting = group.create_task(self._enlist(enough))
             await enough.wait()
             submitting = group.create_task(
-                submit_all(self._agent, self._chain, self._scenario.submissions, self._ledger)
+                submit_all(self._agents, self._chain, self._scenario.submissions, self._ledger)
             )
             settling = group.create_task(self._settling.run(self._stage.receivers.ends))
             await self._watch(enlisting, submitting)
@@ -139,7 +139,7 @@ class Play:
         self._screen.note(f"the chain forks {FORK_SLOTS} slots back: {landed} transactions land again, in another slot")
 
     async def _crash_worker(self) -> None:
-        await self._stage.worker.kill()
+        await self._stage.workers[0].kill()
         self._screen.note("the engine's worker is killed (SIGKILL) and started again")
         await self._stage.restart_worker()
 

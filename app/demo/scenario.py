@@ -35,12 +35,15 @@ _FAILED_PODS_THAT_FAIL = 0.1
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """``nodes`` 0 = all of the trace. ``kill_…_at``: share of jobs ended at which that process is killed."""
+    """``nodes`` 0 = all of the trace. ``workers``: `hae worker` processes. ``kill_…_at``: share of jobs ended at which
+    that process, or the first of its kind, is killed.
+    """
 
     jobs: int = DEFAULT_JOBS
     nodes: int = 0
     seed: int = DEFAULT_SEED
     keep: bool = False
+    workers: int = 1
     kill_worker_at: float | None = None
     kill_listener_at: float | None = None
 
@@ -120,6 +123,7 @@ class Scenario:
     doomed: list[FleetNode]
     submissions: list[Submission]
     seed: int = field(default=0)
+    workers: int = 1
 
 
 def build(options: DemoOptions) -> Scenario:
@@ -146,6 +150,7 @@ def build(options: DemoOptions) -> Scenario:
         doomed=[crew[name] for name in sorted(doomed)],
         submissions=_submissions(jobs, chance, options.seed),
         seed=options.seed,
+        workers=options.workers,
     )
 
 

@@ -26,6 +26,8 @@ from app.store import migrate
 from app.store.db import Database
 
 ACCOUNT = "demo-agent"
+AGENTS = 8
+"""Agents that submit at once, each with an API key of its own: they compete for the nodes."""
 START_S = 40.0
 SLOT_MS = 200
 FINALIZE_DEPTH = 8
@@ -36,7 +38,7 @@ _POLLS_PER_S = 80.0
 
 @dataclass(slots=True)
 class Stage:
-    """A running engine. ``living`` and ``doomed`` are the fleets' processes, ``worker`` and ``listener`` the engine's.
+    """A running engine. ``living`` and ``doomed`` are the fleets' processes, ``workers`` and ``listener`` the engine's.
 
     ``chain``: the chain, as it said it can be reached.
     """
@@ -46,16 +48,16 @@ class Stage:
     receivers: Receivers
     children: Children
     chain: Opened
-    worker: Child
+    workers: list[Child]
     listener: Child
     living: list[Child]
     doomed: Child
-    agent_key: str
+    agent_keys: list[str]
     operator_key: str
 
     async def restart_worker(self) -> None:
-        """Start `hae worker` again after it was killed."""
-        self.worker = await self.children.start("hae worker", ["app", "worker"])
+        """Start the first `hae worker` again after it was killed."""
+        self.workers[0] = await self.children.start("hae worker", ["app", "worker"])
 
     async def restart_listener(self) -> None:
         """Start `hae listener` again after it was killed."""
@@ -93,8 +95,8 @@ async def staged(scenario: Scenario) -> AsyncIterator[Stage]:
         }
         listener = await children.start("hae listener", ["app", "listener"])
         serve = await children.start("hae serve", ["app", "serve", "--host", "127.0.0.1", "--port", "0"])
-        worker = await children.start("hae worker", ["app", "worker"])
-        _, agent_key = await keys.create(db, ACCOUNT, [Scope.AGENT], "hae demo")
+        workers = [await children.start("hae worker", ["app", "worker"]) for _ in range(scenario.workers)]
+        made = [await keys.create(db, ACCOUNT, [Scope.AGENT], f"hae demo {number + 1}") for number in range(AGENTS)]
         _, node_key = await keys.create(db, "demo-operator", [Scope.NODE], "hae demo fleets")
         _, operator_key = await keys.create(db, "demo-operator", [Scope.OPERATOR], "hae demo")
         line = await serve.says("http://", START_S)
@@ -102,7 +104,8 @@ async def staged(scenario: Scenario) -> AsyncIterator[Stage]:
         await _indexed(db, children, scenario)
         for child, nodes in [*zip(living, scenario.fleets, strict=True), (doomed, scenario.doomed)]:
             await child.tell(_order(url, node_key, scenario.seed, nodes))
-        yield Stage(url, db, receivers, children, chain, worker, listener, living, doomed, agent_key, operator_key)
+        agents = [secret for _, secret in made]
+        yield Stage(url, db, receivers, children, chain, workers, listener, living, doomed, agents, operator_key)
 
 
 async def _indexed(db: Database, children: Children, scenario: Scenario) -> None:

@@ -39,13 +39,15 @@ class Summary:
         return self.findings.clean and self.chain.clean and not self.doubled
 
     def as_json(self) -> dict[str, Any]:
-        """The object that ``--json`` prints; ``unplaced``: jobs for which no node was found in time."""
+        """The object that ``--json`` prints; ``unplaced``: jobs for which no node was found in time,
+        ``unplaced_feasible`` of them although one could have run them."""
         found = self.findings
         return {
             "submitted": self.submitted,
             "completed": found.states.get(JobState.COMPLETED, 0),
             "failed": found.states.get(JobState.FAILED, 0),
             "unplaced": found.states.get(JobState.EXPIRED, 0),
+            "unplaced_feasible": found.unplaced_feasible,
             "violations": found.violations,
             "oversubscribed": found.oversubscribed,
             "lost": found.lost,
@@ -96,7 +98,7 @@ class Summary:
             "completed", f"{told['completed']}", f"the first {self.first_completed_s:.1f} s after the command"
         )
         table.add_row("failed", f"{told['failed']}", f"after {found.reruns} runs that failed and were made up for")
-        table.add_row("unplaced", f"{told['unplaced']}", "no node fitted and was free in time")
+        table.add_row("unplaced", f"{told['unplaced']}", f"no node was free in time; {found.unplaced_feasible} fit one")
         times = told["submit_to_assigned_ms"]
         table.add_row("submit → assigned", f"{times['p50']:g} ms", f"p50; p99 {times['p99']:g} ms")
         table.add_row("fallbacks", f"{found.fallbacks}", "a node declined, was late or died: the next one took over")

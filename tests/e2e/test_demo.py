@@ -21,6 +21,7 @@ KEYS = {
     "completed",
     "failed",
     "unplaced",
+    "unplaced_feasible",
     "violations",
     "oversubscribed",
     "lost",
@@ -61,7 +62,7 @@ def play(place: Path, *arguments: str) -> dict[str, Any]:
 
 
 def test_a_small_demo_ends_well(place: Path) -> None:
-    result = play(place, "--nodes", "60", "--jobs", "120")
+    result = play(place, "--nodes", "60", "--jobs", "120", "--workers", "2")
     assert result.keys() == KEYS
     assert result["submitted"] == 120
     assert result["completed"] + result["failed"] + result["unplaced"] == 120
