@@ -22,10 +22,10 @@ from app.matchmaker.rank import hash_job, shortlist, tie_hashes
 from app.matchmaker.scores import unpacked
 from app.matchmaker.terms import Terms
 
-AT_ONCE: Final = 12
+AT_ONCE: Final = 24
 """Blocks that are scanned without a look at their bounds: up to there the look costs more than it saves."""
 
-FEW: Final = 6
+FEW: Final = 12
 """Blocks that are scanned without even asking which of them may hold a node that fits."""
 
 FIRST: Final = 3

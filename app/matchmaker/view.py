@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 import numpy as np
 
 from app.core.errors import InvalidInput
@@ -16,7 +18,8 @@ from app.matchmaker.table import NodeTable
 from app.matchmaker.types import BUSY, EXCLUDED, OFFLINE, Availability, Match, Query, Tally, Verdict
 from app.matchmaker.weights import DEFAULT_WEIGHTS, Weights
 
-_FITS_KEPT = 64
+_NO_SLOTS: Final[set[int]] = set()
+_FITS_KEPT: Final = 64
 """Requirements whose fitting nodes are kept between writes: the jobs of a wave are often alike."""
 
 
@@ -43,7 +46,7 @@ class NodeView(NodeTable):
         if top_n < 1:
             raise InvalidInput("top_n must be at least 1", field="top_n")
         asked = query.requirements
-        excluded = {self._slots[node_id] for node_id in query.excluded if node_id in self._slots}
+        excluded = self._excluded(query)
         models = self._models_of(asked)
         probe = probe_for(asked, self.min_reputation, self.regions.find(asked.region))
         if probe is None or models == ():
@@ -56,7 +59,7 @@ class NodeView(NodeTable):
 
     def tally(self, query: Query) -> Tally:
         """How many nodes are feasible for the query, and at which filter each of the others falls; one scan."""
-        excluded = {self._slots[node_id] for node_id in query.excluded if node_id in self._slots}
+        excluded = self._excluded(query)
         sieve = self._fitting(query.requirements, excluded)
         if sieve.left:
             sieve.drop(BUSY, sieve.mask & (self.rows.free >= query.requirements.gpus))
@@ -85,6 +88,12 @@ class NodeView(NodeTable):
             by_gpu_model={name: -count for count, name in most_first},
             rejects=sieve.rejects,
         )
+
+    def _excluded(self, query: Query) -> set[int]:
+        """Slots of the nodes that the query excludes; most exclude none."""
+        if not query.excluded:
+            return _NO_SLOTS
+        return {self._slots[node_id] for node_id in query.excluded if node_id in self._slots}
 
     def _models_of(self, asked: Requirements) -> tuple[int, ...] | None:
         """Codes of the asked models that some node ever had, None = any."""
@@ -129,7 +138,8 @@ class NodeView(NodeTable):
         return Verdict.NEVER_FITS
 
     def _match(self, found: Found, policy: Policy, job_id: str, n: int) -> Match:
-        order = list(zip(*(key.tolist() for key in found.keys), strict=True))
+        keys = [key.tolist() for key in found.keys]
+        order: list[Any] = keys[0] if len(keys) == 1 else list(zip(*keys, strict=True))
         # Mostly the keys decide alone.
         if len(set(order)) < len(order):
             ties = tie_hashes(hash_job(job_id), self.columns.tie[found.slots]).tolist()
