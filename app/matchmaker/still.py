@@ -14,11 +14,12 @@ from app.matchmaker.types import Candidate
 class Still:
     """Some slots as they stood at one moment. ``models``: of each of them; ``regions``: all, by code."""
 
-    __slots__ = ("_columns", "_models", "_regions")
+    __slots__ = ("_columns", "_models", "_regions", "_rows")
 
     def __init__(self, columns: Columns, at: Positions, models: list[str], regions: list[str]) -> None:
         self._models = models
         self._regions = regions
+        self._rows: list[tuple[int, ...]] | None = None
         self._columns = (
             columns.have[at],
             columns.traits[at],
@@ -32,7 +33,9 @@ class Still:
 
     def record(self, at: int, node_id: str) -> NodeRecord:
         """The node in the slot at position ``at``."""
-        have, traits, stake, price, completed, failed, response, version = (int(each[at]) for each in self._columns)
+        if self._rows is None:
+            self._rows = list(zip(*(column.tolist() for column in self._columns), strict=True))
+        have, traits, stake, price, completed, failed, response, version = self._rows[at]
         return NodeRecord(
             id=node_id,
             gpu_model=self._models[at],
