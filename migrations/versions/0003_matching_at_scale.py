@@ -45,6 +45,25 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("suspended_until IS NOT NULL"),
     )
+    # Block ranges and room on the pages, so that claims and heartbeats rewrite no index (HOT).
+    op.drop_index("nodes_changed_in", table_name="nodes")
+    op.create_index(
+        "nodes_changed_in",
+        "nodes",
+        ["changed_in"],
+        postgresql_using="brin",
+        postgresql_with={"pages_per_range": 32, "autosummarize": True},
+    )
+    op.drop_index("node_heartbeats_seen", table_name="node_heartbeats")
+    op.create_index(
+        "node_heartbeats_seen",
+        "node_heartbeats",
+        ["last_seen_at"],
+        postgresql_using="brin",
+        postgresql_with={"pages_per_range": 32, "autosummarize": True},
+    )
+    op.execute("ALTER TABLE nodes SET (fillfactor = 60)")
+    op.execute("ALTER TABLE node_heartbeats SET (fillfactor = 50)")
     op.add_column("signals", sa.Column("rank_at", sa.DateTime(timezone=True), nullable=True))
     op.create_index(
         "signals_backlog",
@@ -56,6 +75,12 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("ALTER TABLE node_heartbeats RESET (fillfactor)")
+    op.execute("ALTER TABLE nodes RESET (fillfactor)")
+    op.drop_index("node_heartbeats_seen", table_name="node_heartbeats")
+    op.create_index("node_heartbeats_seen", "node_heartbeats", ["last_seen_at"])
+    op.drop_index("nodes_changed_in", table_name="nodes")
+    op.create_index("nodes_changed_in", "nodes", ["changed_in"])
     op.drop_index(
         "signals_backlog", table_name="signals", postgresql_where=sa.text("rank_at IS NOT NULL AND parked_at IS NULL")
     )
