@@ -56,7 +56,7 @@ class NodeState(StrEnum):
     DRAINING = "draining"
     """Finishes what it has and takes no more."""
     SUSPENDED = "suspended"
-    """Shut out by an operator or by the chain."""
+    """Shut out by the chain until it says otherwise, or by the circuit breaker for a while."""
     DEREGISTERED = "deregistered"
 
 

@@ -132,6 +132,12 @@ async def sweep_silent(db: Database, offline_after_s: float, limit: int = 500) -
     return len(silent)
 
 
+async def quietest_s(db: Database) -> float:
+    """Seconds since the last sign of life of the quietest node in service; 0 without any."""
+    async with db.unit() as uow:
+        return await heartbeats.quietest_s(uow)
+
+
 async def look_at_jobs_on(uow: UnitOfWork, node_ids: Sequence[str]) -> None:
     """Have the jobs of nodes looked at that take none any more. The nodes must be locked."""
     # The wave takes back what is to be taken back: waves lock offers before nodes, so they are not for us to lock now.

@@ -5,8 +5,16 @@ from __future__ import annotations
 from datetime import timedelta
 
 from app.core.events import Reason, SignalKind
-from app.core.jobs import Visit
-from app.core.lifecycle import counts_against_node, counts_as_failure, next_settlement, setback
+from app.core.health import IncidentKind
+from app.core.jobs import Offer, Visit
+from app.core.lifecycle import (
+    by_deadline,
+    counts_against_node,
+    counts_as_failure,
+    next_settlement,
+    setback,
+    too_late,
+)
 from app.core.money import run_cost
 from app.core.states import JobState, OfferState, Settlement
 from app.services.waves import Wave
@@ -25,7 +33,8 @@ def take_on(wave: Wave, visit: Visit) -> None:
         job.assigned_at = offer.decided_at
         if offer.decided_at is not None:
             answer_ms = int((offer.decided_at - offer.created_at).total_seconds() * 1000)
-            wave.slot_change(offer.node_id).response_ms = max(1, answer_ms)
+            change = wave.slot_change(offer.node_id)
+            change.response_ms = max(1, answer_ms, change.response_ms)
     if job.state is JobState.ASSIGNED and offer.started_at is not None:
         visit.move(JobState.RUNNING, Reason.STARTED, offer.node_id, wave.now)
         job.started_at = offer.started_at
@@ -56,6 +65,7 @@ def admit(wave: Wave, visit: Visit) -> JobState:
     take_on(wave, visit)
     failed = counts_as_failure(reason) and job.state in (JobState.ASSIGNED, JobState.RUNNING)
     release(wave, visit, _closing(reason), failed=int(failed))
+    _count(wave, visit, offer, reason, failed)
     if counts_against_node(reason) and offer.node_id not in job.excluded:
         job.excluded.append(offer.node_id)
     if visit.report is not None and visit.report.error:
@@ -67,13 +77,31 @@ def admit(wave: Wave, visit: Visit) -> JobState:
             visit.move(JobState.FAILED, Reason.RETRIES_EXHAUSTED, ENGINE, wave.now)
             return job.state
         # The time it ran was not time in the queue: it gets its full wait again.
-        job.expires_at = wave.now + timedelta(seconds=job.queue_ttl_s)
+        job.expires_at = by_deadline(job, wave.now + timedelta(seconds=job.queue_ttl_s))
     visit.move(JobState.PENDING, reason, ENGINE, wave.now)
     job.attempt += 1
     job.match_tries = 0
     job.node_id = job.offer_id = job.price = None
     job.assigned_at = job.started_at = None
     return job.state
+
+
+def _count(wave: Wave, visit: Visit, offer: Offer, reason: Reason, failed: bool) -> None:
+    """Note what the setback says about the node, if it was the node's doing."""
+    if not visit.released:
+        return
+    if failed:
+        away = reason in (Reason.NODE_OFFLINE, Reason.NODE_RESTARTED)
+        at = visit.report.created_at if visit.report is not None else wave.now
+        wave.note(offer.node_id, at, IncidentKind.AWAY if away else IncidentKind.LOST)
+    elif reason is Reason.OFFER_DECLINED:
+        wave.note(offer.node_id, offer.decided_at or wave.now, IncidentKind.DECLINED)
+    elif reason is Reason.OFFER_EXPIRED:
+        wave.note(offer.node_id, offer.expires_at, IncidentKind.MISSED)
+        # No answer is at least as slow as the slowest one that would have done.
+        change = wave.slot_change(offer.node_id)
+        ttl_ms = int((offer.expires_at - offer.created_at).total_seconds() * 1000)
+        change.response_ms = max(1, ttl_ms, change.response_ms)
 
 
 def _closing(reason: Reason) -> OfferState:
@@ -100,7 +128,8 @@ def finish(wave: Wave, visit: Visit) -> None:
         reason, actor = (Reason.CHAIN, CHAIN) if by_chain else (Reason.CANCEL_REQUESTED, job.account)
         visit.move(JobState.CANCELLED, reason, actor, wave.now)
     else:
-        visit.move(JobState.EXPIRED, Reason.NO_NODE_IN_TIME, ENGINE, wave.now)
+        reason = Reason.DEADLINE_PASSED if too_late(job, wave.now) else Reason.NO_NODE_IN_TIME
+        visit.move(JobState.EXPIRED, reason, ENGINE, wave.now)
 
 
 def settle(wave: Wave, visit: Visit) -> None:
@@ -109,6 +138,8 @@ def settle(wave: Wave, visit: Visit) -> None:
     if job.state is not JobState.COMPLETED:
         return
     release(wave, visit, OfferState.WITHDRAWN, completed=1)
+    if visit.offer is not None and visit.released:
+        wave.note(visit.offer.node_id, job.finished_at or wave.now, IncidentKind.GOOD)
     job.cost = run_cost(job.price or 0, job.requirements.gpus, job.duration_ms or 0)
     job.settlement = Settlement.AWAITING
 

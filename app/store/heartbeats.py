@@ -53,6 +53,15 @@ async def silent(uow: UnitOfWork, offline_after_s: float, limit: int) -> list[tu
     return [(row[0], row[1], NodeState(row[2])) for row in rows]
 
 
+async def quietest_s(uow: UnitOfWork) -> float:
+    """Seconds since the last sign of life of the node that has been quiet longest, of those online or draining."""
+    seconds = await uow.sql.fetchval(
+        """SELECT extract(epoch FROM clock_timestamp() - min(h.last_seen_at))::float8
+        FROM node_heartbeats h JOIN nodes n ON n.id = h.node_id WHERE n.state IN ('online', 'draining')"""
+    )
+    return 0.0 if seconds is None else float(seconds)
+
+
 async def jobs_on(uow: UnitOfWork, node_ids: Sequence[str]) -> list[str]:
     """Jobs that hold slots of these nodes."""
     rows = await uow.sql.fetch(

@@ -1,19 +1,21 @@
-"""The nodes table: registration, slot counters, and the feed that keeps views current."""
+"""The nodes table: registration, slot counters, health. What keeps views current is in node_feed.py."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from app.core.chain import CHAIN_ACCOUNT
+from app.core.health import Health
 from app.core.nodes import NodeRecord
 from app.core.states import NodeState
 from app.store.db import UnitOfWork
 from app.store.rows import NODE_COLUMNS, node_from, to_json
 
 _TOUCH = "version = version + 1, changed_in = pg_current_xact_id()::text::bigint"
+_WRITTEN = ", ".join(f"nodes.{column.strip()}" for column in NODE_COLUMNS.split(","))
 
 
 @dataclass(slots=True)
@@ -43,11 +45,12 @@ class NodeRow:
     details: dict[str, Any]
     created_at: datetime
     last_seen_at: datetime | None
+    suspended_until: datetime | None
 
 
 @dataclass(slots=True)
 class SlotChange:
-    """What a wave did to a node: slots taken (+) or given back (-), outcomes counted, the last answer's time."""
+    """What a wave did to a node: slots taken (+) or given back (-), outcomes counted, its slowest answer's time."""
 
     node_id: str
     slots: int = 0
@@ -73,6 +76,7 @@ async def upsert(uow: UnitOfWork, node: NewNode) -> tuple[str, NodeState, bool] 
         node.id, node.account, node.wallet, node.gpu_model, node.gpus, node.vram_gb, node.capabilities, node.region,
         node.price, node.capacity, to_json(node.details),
     )  # fmt: skip
+    uow.hints.view = True
     return None if row is None else (row[0], NodeState(row[1]), row[2])
 
 
@@ -98,6 +102,7 @@ async def take_over(uow: UnitOfWork, rows: Sequence[NewNode]) -> dict[str, str]:
         WHERE nodes.wallet = r.wallet AND nodes.id = held.id RETURNING nodes.wallet, nodes.id""",
         to_json(rows),
     )
+    uow.hints.view = True
     return {row[0]: row[1] for row in given}
 
 
@@ -119,6 +124,7 @@ async def insert_new(uow: UnitOfWork, rows: Sequence[NewNode], state: NodeState)
         to_json(rows),
         state.value,
     )
+    uow.hints.view = True
     ids = {row[0] for row in inserted}
     await uow.sql.execute("INSERT INTO node_heartbeats (node_id) SELECT unnest($1::text[])", sorted(ids))
     return ids
@@ -142,6 +148,7 @@ async def move(uow: UnitOfWork, moves: Sequence[tuple[str, NodeState, NodeState]
         [source.value for _, source, _ in moves],
         [target.value for _, _, target in moves],
     )
+    uow.hints.view = True
     return {row[0] for row in rows}
 
 
@@ -154,29 +161,108 @@ async def lock(uow: UnitOfWork, ids: Sequence[str]) -> dict[str, NodeRecord]:
     return {row[0]: node_from(row) for row in rows}
 
 
-async def lock_free(uow: UnitOfWork, ids: Sequence[str]) -> dict[str, NodeRecord]:
-    """Those of these nodes that nobody holds, locked: never waits, so it cannot deadlock after other locks."""
+async def lock_with_health(uow: UnitOfWork, ids: Sequence[str]) -> tuple[dict[str, NodeRecord], dict[str, Health]]:
+    """As ``lock``, and each node's health."""
     rows = await uow.sql.fetch(
-        f"SELECT {NODE_COLUMNS} FROM nodes WHERE id = ANY($1::text[]) FOR NO KEY UPDATE SKIP LOCKED",
+        f"SELECT {NODE_COLUMNS}, {_HEALTH} FROM nodes WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE",
         sorted(ids),
     )
+    return {row[0]: node_from(row) for row in rows}, {row[0]: _health(row) for row in rows}
+
+
+_HEALTH = "penalised_at, failures_in_row, suspensions, suspended_until"
+
+
+def _health(row: Any) -> Health:
+    return Health(
+        row["penalty"],
+        row["penalised_at"],
+        row["failures_in_row"],
+        row["trial"],
+        row["suspensions"],
+        row["suspended_until"],
+    )
+
+
+async def set_health(uow: UnitOfWork, healths: Mapping[str, Health]) -> dict[str, NodeRecord]:
+    """Write the health of locked nodes; their rows as they are then."""
+    rows = await uow.sql.fetch(
+        f"""UPDATE nodes SET penalty = u.penalty, penalised_at = u.penalised_at, failures_in_row = u.failures_in_row,
+            trial = u.trial, suspensions = u.suspensions, suspended_until = u.suspended_until, {_TOUCH}
+        FROM unnest($1::text[], $2::int2[], $3::timestamptz[], $4::int2[], $5::int2[], $6::int2[], $7::timestamptz[])
+            AS u(node_id, penalty, penalised_at, failures_in_row, trial, suspensions, suspended_until)
+        WHERE nodes.id = u.node_id RETURNING {_WRITTEN}""",
+        list(healths),
+        [each.penalty for each in healths.values()],
+        [each.penalised_at for each in healths.values()],
+        [each.failures_in_row for each in healths.values()],
+        [each.trial for each in healths.values()],
+        [each.suspensions for each in healths.values()],
+        [each.suspended_until for each in healths.values()],
+    )
+    uow.hints.view = True
     return {row[0]: node_from(row) for row in rows}
 
 
-async def apply(uow: UnitOfWork, changes: Sequence[SlotChange]) -> None:
-    """Change the counters of locked nodes. The CHECK on ``active_jobs`` refuses what would leave 0..capacity."""
-    if not changes:
-        return
+async def lock_decaying(uow: UnitOfWork, step: timedelta, limit: int) -> dict[str, Health]:
+    """Nodes whose penalty stands for longer than ``step``, locked; those that a wave holds are left out."""
+    rows = await uow.sql.fetch(
+        f"""SELECT id, penalty, trial, {_HEALTH} FROM nodes
+        WHERE penalty > 0 AND penalised_at <= now() - $1::interval
+        ORDER BY penalised_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED""",
+        step,
+        limit,
+    )
+    return {row[0]: _health(row) for row in rows}
+
+
+async def lock_cooled_down(uow: UnitOfWork, limit: int) -> list[tuple[str, str, NodeState]]:
+    """Nodes whose suspension by the circuit breaker is over, ``(id, account, state)``, locked.
+
+    Those that a wave holds are left out.
+    """
+    rows = await uow.sql.fetch(
+        """SELECT id, account, state FROM nodes WHERE suspended_until <= now()
+        ORDER BY suspended_until LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED""",
+        limit,
+    )
+    return [(row[0], row[1], NodeState(row[2])) for row in rows]
+
+
+async def shut_out(uow: UnitOfWork, ids: Sequence[str]) -> dict[str, datetime]:
+    """Until when the circuit breaker shuts out each of these nodes; the others are left out."""
+    rows = await uow.sql.fetch(
+        "SELECT id, suspended_until FROM nodes WHERE id = ANY($1::text[]) AND suspended_until IS NOT NULL", list(ids)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+async def forget_cooldown(uow: UnitOfWork, ids: Sequence[str]) -> None:
+    """Take the circuit breaker's hand off these locked nodes: it is over, or somebody else has suspended them."""
     await uow.sql.execute(
+        f"UPDATE nodes SET suspended_until = NULL, failures_in_row = 0, {_TOUCH} WHERE id = ANY($1::text[])", list(ids)
+    )
+    uow.hints.view = True
+
+
+async def apply(uow: UnitOfWork, changes: Sequence[SlotChange]) -> dict[str, NodeRecord]:
+    """Change the counters of locked nodes; their rows as they are then.
+
+    The CHECK on ``active_jobs`` refuses what would leave 0..capacity.
+    """
+    if not changes:
+        return {}
+    rows = await uow.sql.fetch(
         f"""UPDATE nodes SET active_jobs = active_jobs + u.slots, jobs_completed = jobs_completed + u.completed,
             reputation = least(1000, reputation + u.completed), jobs_failed = jobs_failed + u.failed,
             response_ms = CASE WHEN u.response_ms = 0 THEN nodes.response_ms
                 WHEN nodes.response_ms = 0 THEN u.response_ms
                 ELSE (nodes.response_ms * 4 + u.response_ms) / 5 END, {_TOUCH}
         FROM json_to_recordset($1::json) AS u(node_id text, slots int2, completed int, failed int, response_ms int)
-        WHERE nodes.id = u.node_id""",
+        WHERE nodes.id = u.node_id RETURNING {_WRITTEN}""",
         to_json(changes),
     )
+    return {row[0]: node_from(row) for row in rows}
 
 
 async def set_standing(uow: UnitOfWork, rows: Sequence[tuple[str, int, int, int, int]]) -> None:
@@ -188,6 +274,7 @@ async def set_standing(uow: UnitOfWork, rows: Sequence[tuple[str, int, int, int,
             AS u(id, reputation, stake, completed, failed) WHERE nodes.id = u.id""",
         *(list(column) for column in zip(*rows, strict=True)),
     )
+    uow.hints.view = True
 
 
 async def states_of(uow: UnitOfWork, ids: Sequence[str]) -> dict[str, NodeState]:
@@ -196,27 +283,12 @@ async def states_of(uow: UnitOfWork, ids: Sequence[str]) -> dict[str, NodeState]
     return {row[0]: NodeState(row[1]) for row in rows}
 
 
-async def changed_since(uow: UnitOfWork, since: int) -> tuple[list[NodeRecord], int]:
-    """Nodes written by transactions at or above ``since`` (0 = all), and the horizon to ask from next time.
-
-    Reading from the horizon, not from the last row seen, misses no late commit; rows may come twice.
-    """
-    # One statement, one snapshot: a horizon read separately could be newer than the rows.
-    rows = await uow.sql.fetch(
-        f"""SELECT {NODE_COLUMNS}, pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon
-        FROM nodes WHERE changed_in >= $1""",
-        since,
-    )
-    if not rows:
-        return [], since
-    return [node_from(row) for row in rows], rows[0]["horizon"]
-
-
 async def get(uow: UnitOfWork, node_id: str, account: str | None) -> NodeRow | None:
     """A node; None when there is none or another account owns it (None = any account)."""
     return _row(
         await uow.sql.fetchrow(
-            f"""SELECT {_QUALIFIED}, n.account, n.wallet, n.details, n.created_at, h.last_seen_at
+            f"""SELECT {_QUALIFIED}, n.account, n.wallet, n.details, n.created_at, h.last_seen_at,
+                n.suspended_until
             FROM nodes n LEFT JOIN node_heartbeats h ON h.node_id = n.id
             WHERE n.id = $1 AND ($2::text IS NULL OR n.account = $2)""",
             node_id,
@@ -229,7 +301,8 @@ async def by_wallet(uow: UnitOfWork, wallet: str, account: str) -> NodeRow | Non
     """The node of this wallet, if the account owns it."""
     return _row(
         await uow.sql.fetchrow(
-            f"""SELECT {_QUALIFIED}, n.account, n.wallet, n.details, n.created_at, h.last_seen_at
+            f"""SELECT {_QUALIFIED}, n.account, n.wallet, n.details, n.created_at, h.last_seen_at,
+                n.suspended_until
             FROM nodes n LEFT JOIN node_heartbeats h ON h.node_id = n.id WHERE n.wallet = $1 AND n.account = $2""",
             wallet,
             account,
@@ -240,7 +313,7 @@ async def by_wallet(uow: UnitOfWork, wallet: str, account: str) -> NodeRow | Non
 async def recent(uow: UnitOfWork, limit: int) -> list[NodeRow]:
     """The nodes registered last, newest first."""
     rows = await uow.sql.fetch(
-        f"""SELECT {_QUALIFIED}, n.account, n.wallet, n.details, n.created_at, h.last_seen_at
+        f"""SELECT {_QUALIFIED}, n.account, n.wallet, n.details, n.created_at, h.last_seen_at, n.suspended_until
         FROM nodes n LEFT JOIN node_heartbeats h ON h.node_id = n.id ORDER BY n.id DESC LIMIT $1""",
         limit,
     )
@@ -260,4 +333,5 @@ def _row(row: Any) -> NodeRow | None:
         row["details"],
         row["created_at"],
         row["last_seen_at"],
+        row["suspended_until"],
     )

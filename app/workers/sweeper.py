@@ -1,4 +1,5 @@
-"""The sweeper: finds what no message tells of, again and again: silent nodes, old idempotency keys."""
+"""The sweeper: finds what no message tells of, again and again: silent nodes, penalties and suspensions
+that run out, old idempotency keys."""
 
 from __future__ import annotations
 
@@ -7,17 +8,21 @@ import logging
 import time
 
 from app.core.errors import HaeError
-from app.services import nodes
+from app.core.health import HealthRules
+from app.services import health, nodes
 from app.store import idempotency
 from app.store.db import Database
 
 log = logging.getLogger(__name__)
 
 HOUSEKEEPING_S = 60.0
+UNWATCHED_S = 5.0
+"""The longest time between looks for silent nodes, each of which reads all heartbeats."""
 
 
 class Sweeper:
-    """Every ``sweep_s``: nodes silent for ``offline_after_s`` go offline, and their jobs go on elsewhere.
+    """Every ``sweep_s``: nodes silent for ``offline_after_s`` go offline, and their jobs go on elsewhere; penalties
+    fall, and suspensions by the circuit breaker end.
 
     Right after a start, or after the database was away, silence proves nothing: heartbeats could not be recorded. The
     first sweep then waits for ``offline_after_s``, at most ``grace_s``.
@@ -30,9 +35,11 @@ class Sweeper:
         sweep_s: float,
         offline_after_s: float,
         idempotency_ttl_s: float,
+        health_rules: HealthRules,
         grace_s: float = 30.0,
     ) -> None:
         self.db = db
+        self.health_rules = health_rules
         self.sweep_s = sweep_s
         self.offline_after_s = offline_after_s
         self.idempotency_ttl_s = idempotency_ttl_s
@@ -62,6 +69,14 @@ class Sweeper:
             gone = await nodes.sweep_silent(self.db, self.offline_after_s)
             if gone:
                 log.info("%d nodes fell silent and are offline", gone)
+            else:
+                # Nobody can be silent for long enough before the quietest is.
+                quiet_s = await nodes.quietest_s(self.db)
+                self._not_before = now + min(UNWATCHED_S, self.offline_after_s - quiet_s) - self.sweep_s / 2
+        freed = await health.let_back(self.db)
+        if freed:
+            log.info("%d nodes have cooled down and may come back", freed)
+        await health.decay(self.db, self.health_rules)
         if now - self._housekept > HOUSEKEEPING_S:
             self._housekept = now
             async with self.db.unit() as uow:

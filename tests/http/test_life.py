@@ -124,7 +124,9 @@ async def test_a_drained_node_gets_nothing_until_it_resumes(hae: Hae) -> None:
     assert (await node.http.post(f"/v1/node/{node.id}/drain")).json() == {"node_id": node.id, "state": "draining"}
     await until_state(as_(hae, "alice"), job_id, ["pending"])
     assert await node.offers(0) == []
-    assert (await node.http.post(f"/v1/node/{node.id}/heartbeat", json={})).json()["state"] == "draining"
+    assert (await node.http.post(f"/v1/node/{node.id}/heartbeat", json={})).json() == {
+        "node_id": node.id, "state": "draining", "penalty": 0, "trial": 0, "suspended_until": "",
+    }  # fmt: skip
     assert (await node.http.post(f"/v1/node/{node.id}/resume")).json()["state"] == "online"
     await node.run_next()
     assert (await until_state(as_(hae, "alice"), job_id, ["completed"]))["node_id"] == node.id

@@ -90,6 +90,16 @@ class NodeAnswer(msgspec.Struct, kw_only=True):
     state: str
 
 
+class HeartbeatAnswer(NodeAnswer, kw_only=True):
+    """``penalty``: points off the reputation in the ranking, for offers declined or missed and runs lost; it falls with
+    time. ``suspended_until``: until when too many runs lost in a row shut the node out; empty = they do not. ``trial``:
+    good jobs that it then has to do, one at a time."""
+
+    penalty: int
+    trial: int
+    suspended_until: str
+
+
 class OfferAnswer(msgspec.Struct, kw_only=True):
     """One attempt of a job: ``gpus`` slots for at most ``timeout_s`` seconds from acceptance to report.
 

@@ -13,6 +13,7 @@ from app.http.engine import Engine, check_owner, owned_node
 from app.http.routes.node_bodies import (
     Decline,
     Heartbeat,
+    HeartbeatAnswer,
     NodeAnswer,
     NodeFailure,
     NodeResult,
@@ -29,6 +30,7 @@ from app.http.waiting import while_connected
 from app.services import nodes, offers
 from app.services.nodes import Registration
 from app.store.results import NewReport
+from tools.answers import stamp
 
 
 @post("/v1/node/register", operation_id="register_node")
@@ -70,11 +72,17 @@ async def heartbeat(
     principal: NamedDependency[Principal],
     node_id: FromPath[str],
     data: JSONBody[Heartbeat],
-) -> NodeAnswer:
+) -> HeartbeatAnswer:
     """Say that the node is alive; every other call of the node says so too."""
     row = await owned_node(engine, principal, node_id)
     engine.pulse.beat(node_id, data.gpu_utilization)
-    return NodeAnswer(node_id=node_id, state=row.node.state.value)
+    return HeartbeatAnswer(
+        node_id=node_id,
+        state=row.node.state.value,
+        penalty=row.node.penalty,
+        trial=row.node.trial,
+        suspended_until=stamp(row.suspended_until),
+    )
 
 
 @get("/v1/node/{node_id:str}/offers", operation_id="node_offers")

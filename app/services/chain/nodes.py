@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
 from app.core.chain import CHAIN_ACCOUNT
 from app.core.events import Reason
-from app.core.folding import NODE_EVENTS, Fact, clipped, fold_node, node_path, region_in, wish_of
+from app.core.folding import NODE_EVENTS, Fact, Wish, clipped, fold_node, node_path, region_in, wish_of
 from app.core.ids import new_id
 from app.core.money import MAX_AMOUNT
 from app.core.nodes import NodeRecord
@@ -158,13 +158,16 @@ async def _move(
     linked: set[str],
 ) -> None:
     paths: list[tuple[str, list[NodeState]]] = []
+    cooling = await nodes.shut_out(uow, list(records)) if records else {}
     for row in changed:
         record, was = records.get(row.node_id or ""), before.get(row.address)
         if record is not None:
             old = None if was is None or row.address in linked else wish_of(was.registered, was.status)
             path = node_path(record.state, old, wish_of(row.registered, row.status))
-            if path:
+            # The circuit breaker's suspensions are its own to end.
+            if path and not (record.id in cooling and path[0] is NodeState.OFFLINE):
                 paths.append((record.id, [record.state, *path]))
+    await _take_over_suspensions(uow, records, changed, cooling)
     accounts = await links.accounts_of(uow, [node_id for node_id, _ in paths]) if paths else {}
     for step in (0, 1):
         await move(
@@ -176,3 +179,13 @@ async def _move(
             ],
         )
     await look_at_jobs_on(uow, [node_id for node_id, path in paths if path[-1] in _RELEASING])
+
+
+async def _take_over_suspensions(
+    uow: UnitOfWork, records: Mapping[str, NodeRecord], changed: Sequence[NodeRow], cooling: Collection[str]
+) -> None:
+    """A node that the chain suspends, too, is not let back by the circuit breaker."""
+    held = {row.node_id for row in changed if wish_of(row.registered, row.status) is Wish.SUSPENDED}
+    ours = [id_ for id_ in cooling if id_ in held and records[id_].state is NodeState.SUSPENDED]
+    if ours:
+        await nodes.forget_cooldown(uow, ours)
