@@ -16,9 +16,11 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
+from app.core.health import HealthRules
 from app.core.states import JobState
 from app.matchmaker.matchmaker import Matchmaker
-from app.services import claiming, offering, phases, placing
+from app.services import claiming, health, offering, phases, placing
+from app.services.quotas import Quotas
 from app.services.waves import Wave, open_wave, save_wave
 from app.store.db import UnitOfWork
 
@@ -34,14 +36,19 @@ class JobContext:
     """What a run needs besides its state.
 
     ``due``: the claimed signals as ``(id, job_id, kind)``. ``opened`` gets the wave as soon as there is one, so that
-    the runner can undo what a failed run did to the view.
+    the runner can undo what a failed run did to the view. ``view_age_s``: seconds since the view was last confirmed.
+    ``pulled``: by job id, which of ``due`` were taken along from the backlog.
     """
 
     uow: UnitOfWork
     matchmaker: Matchmaker
     due: list[tuple[int, str, str]]
     offer_ttl_s: float
+    health: HealthRules
     opened: dict[str, Wave]
+    view_age_s: float
+    quotas: Quotas
+    pulled: dict[str, int]
 
 
 Runs = Runtime[JobContext]
@@ -57,6 +64,7 @@ async def receive(state: WaveState, runtime: Runs) -> Command[AfterReceive]:
     """Lock the wave's rows and sort its jobs into phases."""
     context = runtime.context
     wave = context.opened["wave"] = await open_wave(context.uow, context.due)
+    wave.pulled, wave.age = context.pulled, context.quotas.rules.age
     return Command(update={"wave": wave}, goto="admit" if wave.to_admit else _after_placing(wave))
 
 
@@ -72,8 +80,9 @@ async def admit(state: WaveState) -> Command[AfterAdmit]:
 
 async def match(state: WaveState, runtime: Runs) -> Command[AfterMatch]:
     """Choose nodes on the in-memory view."""
-    wave = state["wave"]
-    placing.match(wave, runtime.context.matchmaker)
+    wave, context = state["wave"], runtime.context
+    await placing.read_shares(context.uow, wave, context.matchmaker, context.quotas)
+    placing.match(wave, context.matchmaker)
     return Command(goto="claim" if wave.to_offer else "offer")
 
 
@@ -87,7 +96,8 @@ async def claim(state: WaveState, runtime: Runs) -> Command[AfterClaim]:
 async def offer(state: WaveState, runtime: Runs) -> Command[AfterOffer]:
     """Offer the granted jobs to their nodes; explain the unplaced."""
     wave = state["wave"]
-    offering.offer(wave, runtime.context.matchmaker, runtime.context.offer_ttl_s)
+    context = runtime.context
+    offering.offer(wave, context.matchmaker, context.offer_ttl_s, context.view_age_s)
     return Command(goto=_after_placing(wave))
 
 
@@ -121,8 +131,9 @@ async def settle(state: WaveState) -> Command[Literal["publish"]]:
 
 
 async def publish(state: WaveState, runtime: Runs) -> None:
-    """Write the wave: moves, history, events, timers, consumed signals."""
+    """Write the wave: moves, history, events, timers, consumed signals; then what it says of its nodes' health."""
     await save_wave(runtime.context.uow, state["wave"])
+    await health.record(runtime.context.uow, state["wave"], runtime.context.health)
 
 
 def _after_placing(wave: Wave) -> Literal["start", "finish", "settle", "publish"]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.core.errors import Unavailable
+from app.core.health import HealthRules
 from app.services import placing
+from app.services.backlog import Backlog, taken_along
+from app.services.quotas import QuotaRules, Quotas
 from app.services.views import ViewKeeper
 from app.services.waves import Wave, committed_nodes
 from app.store import jobs, signals
@@ -27,11 +30,16 @@ class WaveLimits:
     offer_ttl_s: float = 15.0
     poison_tries: int = 5
     poison_retry_s: float = 1.0
+    health: HealthRules = field(default_factory=HealthRules)
+    quotas: QuotaRules = field(default_factory=QuotaRules)
 
 
 @dataclass(frozen=True, slots=True)
 class WaveReport:
-    """``signals`` claimed; ``moves`` made; ``failed``: whether some of it had to be given up for now."""
+    """``signals`` that came to something, 0 = nothing is to be done now; ``moves`` made.
+
+    ``failed``: whether some of it had to be given up for now.
+    """
 
     signals: int
     moves: int
@@ -45,6 +53,8 @@ class WaveRunner:
         self.db = db
         self.views = views
         self.limits = limits
+        self._backlog = Backlog()
+        self._quotas = Quotas(limits.quotas)
         self._graph = build()
 
     async def run_once(self) -> WaveReport:
@@ -68,18 +78,24 @@ class WaveRunner:
                         due = await signals.claim_due(uow, self.limits.wave_size)
                     else:
                         due = await signals.claim_ids(uow, ids)
-                    claimed.append(due)
-                    if not due:
+                    pulled = await self._backlog.pull(uow, self.views.matchmaker.view, due) if ids is None else []
+                    claimed.append(due + pulled)
+                    if not due and not pulled:
                         return WaveReport(0, 0)
-                    context = JobContext(uow, self.views.matchmaker, due, self.limits.offer_ttl_s, state)
+                    limits = self.limits
+                    context = JobContext(
+                        uow, self.views.matchmaker, due + pulled, limits.offer_ttl_s, limits.health, state,
+                        self.views.age_s, self._quotas, taken_along(due, pulled),
+                    )  # fmt: skip
                     await self._graph.ainvoke({}, context=context)
             except BaseException:
                 if "wave" in state:
                     placing.undo(state["wave"], self.views.matchmaker)
                 raise
             wave = state["wave"]
-            self.views.matchmaker.view.upsert(committed_nodes(wave))
-        return WaveReport(len(due), sum(len(visit.moves) for visit in wave.visits.values()))
+            self.views.committed(committed_nodes(wave))
+        moves = sum(len(visit.moves) for visit in wave.visits.values())
+        return WaveReport(len(due) + self._backlog.fruits(wave), moves)
 
     async def _halves(self, due: Due, error: Exception) -> WaveReport:
         """Run a failed wave's signals again in halves, until the culprit is alone; park it after its last try."""

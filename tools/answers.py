@@ -95,6 +95,7 @@ def _told(job: Job) -> dict[str, Any]:
         "settlement": job.settlement.value,
         "created_at": stamp(job.created_at),
         "expires_at": stamp(job.expires_at),
+        "deadline_at": stamp(job.deadline_at),
         "assigned_at": stamp(job.assigned_at),
         "started_at": stamp(job.started_at),
         "finished_at": stamp(job.finished_at),

@@ -30,7 +30,7 @@ async def submit_many(
         except HaeError as error:
             wishes.append(error)
     sound = [wish for wish in wishes if isinstance(wish, Submission)]
-    taken = iter(await jobs.submit(context.db, sound) if sound else [])
+    taken = iter(await jobs.submit(context.db, sound, context.quotas) if sound else [])
     answers: list[SubmitAnswer | HaeError] = []
     for wish in wishes:
         outcome = wish if isinstance(wish, HaeError) else next(taken)
@@ -64,6 +64,7 @@ def submission_of(context: ToolContext, principal: Principal, asked: JobSpec, id
         queue_ttl_s=asked.queue_ttl_s or defaults.queue_ttl_s,
         idempotency_key=idempotency_key,
         requirements_hash=requirements_hash(asked),
+        deadline_s=asked.deadline_s,
     )
 
 

@@ -34,8 +34,13 @@ JobId = Annotated[
     ),
 ]
 PolicyName = Annotated[
-    Literal["", "reputation_weighted", "cheapest"],
-    Meta(description="How to choose the node; empty = the network's default"),
+    str,
+    Meta(
+        max_length=40,
+        pattern=r"^[A-Za-z0-9_]*$",
+        description="How to choose the node: reputation_weighted, cheapest, fastest, spread, or one that this network "
+        "has added; empty = the network's default",
+    ),
 ]
 Type = Annotated[JobType, Meta(description="What kind of work it is")]
 Seconds = Annotated[int, Meta(ge=1, le=604_800)]
@@ -74,6 +79,15 @@ class JobSpec(Wants, kw_only=True):
     timeout_s: Annotated[int, Meta(ge=0, le=604_800, description="Longest run; 0 = the network's default")] = 0
     queue_ttl_s: Annotated[int, Meta(ge=0, le=604_800, description="Longest wait for a node; 0 = default")] = 0
     max_retries: Annotated[int, Meta(ge=-1, le=20, description="Failed runs to make up for; -1 = default")] = -1
+    deadline_s: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=604_800,
+            description="Seconds from now after which a result is of no use: the job then ends, wherever it stands; "
+            "0 = none",
+        ),
+    ] = 0
 
 
 class SubmitJob(JobSpec, kw_only=True):
@@ -90,6 +104,9 @@ class Match(Wants, kw_only=True):
 
     type: Type = JobType.GENERIC_COMPUTE
     policy: PolicyName = ""
+    explain: Annotated[
+        bool, Meta(description="Also count the other nodes, and tell what change would help; false = candidates only")
+    ] = True
 
 
 class Availability(Wants, kw_only=True):
@@ -153,6 +170,7 @@ class JobSummary(msgspec.Struct, kw_only=True):
     settlement: str = "none"
     created_at: str = ""
     expires_at: str = ""
+    deadline_at: str = ""
     assigned_at: str = ""
     started_at: str = ""
     finished_at: str = ""
@@ -218,14 +236,35 @@ class CandidateAnswer(msgspec.Struct, kw_only=True):
     terms: dict[str, int]
 
 
+class RelaxationAnswer(msgspec.Struct, kw_only=True):
+    """One change of the input that would find a node now. ``requirement``: the argument to change; ``from`` and ``to``:
+    its value now and the smallest change that helps; ``nodes``: how many nodes that opens; ``text``: all of it."""
+
+    requirement: str
+    from_: Any = msgspec.field(name="from")
+    to: Any
+    nodes: int
+    text: str
+
+
 class MatchAnswer(msgspec.Struct, kw_only=True):
-    """``rejects`` counts nodes by the first requirement they fail; with the candidates' ``feasible`` they are all."""
+    """``told``: the outcome in words. ``verdict``: why there is no node (busy, offline, declined, never_fits) or empty.
+
+    ``rejects`` counts nodes by the first requirement they fail; with ``feasible`` they are all. Without a match,
+    ``busy`` and ``offline`` count the nodes that fit but for that, and ``relaxations`` are changes that would find one.
+    Not explained: ``feasible`` is -1.
+    """
 
     matched: bool
+    told: str
     feasible: int
     rejects: dict[str, int]
     candidates: list[CandidateAnswer]
     verdict: str
+    busy: int
+    offline: int
+    relaxations: list[RelaxationAnswer]
+    weights: dict[str, int]
     policy: str
     view_version: int
     view_age_s: float

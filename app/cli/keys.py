@@ -1,4 +1,4 @@
-"""`hae keys`: make, list and revoke API keys."""
+"""`hae keys`: make, list, limit and revoke API keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.core.access import Scope
 from app.services import keys
 from app.store.db import Database
 
-commands = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke.")
+commands = typer.Typer(no_args_is_help=True, help="API keys: create, list, set, revoke.")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead")]
 Answer = TypeVar("Answer")
 
@@ -34,6 +34,13 @@ def create(
     ],
     account: Annotated[str, typer.Option(help="Who it is for; keys of one account see the same jobs")] = "default",
     label: Annotated[str, typer.Option(help="What it is for, to tell keys apart")] = "",
+    weight: Annotated[int, typer.Option(min=1, max=1000, help="Its share of scarce slots against other keys")] = 1,
+    max_active: Annotated[
+        int, typer.Option(min=-1, help="Slots its jobs may hold at once; 0 = any number, -1 = as the settings say")
+    ] = keys.DEFAULT,
+    max_queued: Annotated[
+        int, typer.Option(min=-1, help="Jobs of it that may wait; 0 = any number, -1 = as the settings say")
+    ] = keys.DEFAULT,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -41,7 +48,8 @@ def create(
 
     Example: hae keys create --scope agent --account alice
     """
-    key_id, secret = _with_database(config, lambda db: keys.create(db, account, scope, label))
+    limits = keys.Limits(weight, _limit(max_active), _limit(max_queued))
+    key_id, secret = _with_database(config, lambda db: keys.create(db, account, scope, label, limits))
     if as_json:
         print(json.dumps({"id": key_id, "key": secret, "account": account, "scopes": [str(one) for one in scope]}))
     else:
@@ -55,11 +63,41 @@ def listing(as_json: JsonOption = False, config: ConfigOption = None) -> None:
     if as_json:
         print(json.dumps([{name: getattr(key, name) for name in key.__dataclass_fields__} for key in found]))
         return
-    table = Table("id", "begins with", "account", "scopes", "label", "created", "state")
+    table = Table("id", "begins with", "account", "scopes", "label", "weight", "active", "queued", "created", "state")
     for key in found:
         state = "revoked" if key.revoked else "live"
-        table.add_row(key.id, key.prefix, key.account, " ".join(key.scopes), key.label, key.created_at[:19], state)
+        limits = (str(key.weight), _shown(key.max_active), _shown(key.max_queued))
+        table.add_row(
+            key.id, key.prefix, key.account, " ".join(key.scopes), key.label, *limits, key.created_at[:19], state
+        )
     Console().print(table)
+
+
+@commands.command("set")
+def change(
+    key_id: Annotated[str, typer.Argument(help="The key's id, as listed")],
+    weight: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Its share of scarce slots against other keys")
+    ] = None,
+    max_active: Annotated[
+        int | None, typer.Option(min=-1, help="Slots its jobs may hold at once; 0 = any, -1 = as the settings say")
+    ] = None,
+    max_queued: Annotated[
+        int | None, typer.Option(min=-1, help="Jobs of it that may wait; 0 = any, -1 = as the settings say")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Change what a key may have. What is not named stays; running servers follow within five seconds.
+
+    Example: hae keys set key_01jd3k5m7p9r1t3v5x7z9b1d3f --weight 3 --max-active 64
+    """
+    limits = _with_database(
+        config, lambda db: keys.change(db, key_id, weight=weight, max_active=max_active, max_queued=max_queued)
+    )
+    print(
+        f"{key_id}: weight {limits.weight}, at most {_shown(limits.max_active)} slots held, "
+        f"at most {_shown(limits.max_queued)} jobs waiting"
+    )
 
 
 @commands.command()
@@ -67,6 +105,14 @@ def revoke(key_id: Annotated[str, typer.Argument(help="The key's id, as listed")
     """End a key for good. Running servers refuse it within five seconds."""
     _with_database(config, lambda db: keys.revoke(db, key_id))
     print(f"revoked {key_id}")
+
+
+def _limit(given: int) -> int | None:
+    return None if given == keys.DEFAULT else given
+
+
+def _shown(limit: int | None) -> str:
+    return "default" if limit is None else str(limit) if limit else "any"
 
 
 def _with_database(config: Path | None, work: Callable[[Database], Awaitable[Answer]]) -> Answer:

@@ -8,6 +8,7 @@ HaeError
 ├── Conflict            the thing is not in a state that allows this
 │   ├── IllegalTransition   a move outside the transition table: a bug in the caller
 │   └── IdempotencyClash    same Idempotency-Key, other body
+├── QuotaExceeded       the caller has as much of it as it may have at once: try again later
 ├── Gone                it was there and its time is over (an offer after its expiry)
 └── Unavailable         a server we need is away or the system is shutting down: try again
 """
@@ -68,6 +69,11 @@ class IllegalTransition(Conflict):
 
 class IdempotencyClash(Conflict):
     code = "idempotency_key_reused"
+
+
+class QuotaExceeded(HaeError):
+    code = "quota_exceeded"
+    retryable = True
 
 
 class Gone(HaeError):

@@ -68,7 +68,7 @@ class Job:
 
 @dataclass(slots=True)
 class NewJob:
-    """A job about to be submitted: everything the agent chose, already validated."""
+    """A job about to be submitted: all that the agent chose, already validated. ``deadline_s``: from now, 0 = none."""
 
     id: str
     account: str
@@ -84,6 +84,7 @@ class NewJob:
     source: str = "api"
     requirements_hash: str = ""
     chain_job: str | None = None
+    deadline_s: int = 0
 
 
 @dataclass(slots=True)
@@ -144,7 +145,8 @@ class Visit:
     """One job in a wave: its locked rows, and what the graph decided about it so far.
 
     ``moves`` and ``settlements`` are applied to ``job`` as they are made; ``origin`` keeps what the rows said, for the
-    guarded write. ``chain``: what the job's account on chain says, where that may matter.
+    guarded write. ``chain``: what the job's account on chain says, where that may matter. ``explanation``: of the match
+    made in this wave; ``inputs``: what it takes to make that match again.
     """
 
     job: Job
@@ -161,6 +163,7 @@ class Visit:
     closed: OfferState | None = None
     released: int = 0
     explanation: dict[str, Any] | None = None
+    inputs: dict[str, Any] | None = None
     next_look: datetime | None = None
 
     def __post_init__(self) -> None:

@@ -12,8 +12,13 @@ from enum import StrEnum
 
 from app.core.chain import ChainView, PaymentState
 from app.core.events import EventKind, Reason
-from app.core.jobs import Offer, Visit
+from app.core.jobs import Job, Offer, Visit
 from app.core.states import JobState, OfferState, Settlement
+
+LONGEST_WAIT_S = 30.0
+"""Between two looks at a job that waits for a node, when nothing else calls for one."""
+
+_CONTENDED_S = 2.0
 
 RESTARTED = "the node restarted"
 """The error of a run that its node gave up by registering afresh."""
@@ -42,6 +47,8 @@ def setback(visit: Visit, now: datetime) -> Reason | None:
     if offer.state is OfferState.DECLINED:
         return Reason.OFFER_DECLINED
     if offer.state is OfferState.OPEN:
+        if too_late(job, now):
+            return Reason.DEADLINE_PASSED
         if offer.expires_at <= now:
             return Reason.OFFER_EXPIRED
         if not visit.node_online:
@@ -53,14 +60,30 @@ def setback(visit: Visit, now: datetime) -> Reason | None:
         if visit.report.ok:
             return None
         return Reason.NODE_RESTARTED if visit.report.error == RESTARTED else Reason.RUN_FAILED
-    if run_deadline(visit, offer) <= now:
+    if _time_out(visit, offer) <= now:
         return Reason.RUN_TIMED_OUT
+    if too_late(job, now):
+        return Reason.DEADLINE_PASSED
     return None if visit.node_online else Reason.NODE_OFFLINE
 
 
 def run_deadline(visit: Visit, offer: Offer) -> datetime:
-    """When the run must have reported: the time-out counts from the node's acceptance."""
+    """When the run must have reported: its time-out, which counts from the node's acceptance, or the job's deadline."""
+    return by_deadline(visit.job, _time_out(visit, offer))
+
+
+def _time_out(visit: Visit, offer: Offer) -> datetime:
     return (offer.decided_at or offer.created_at) + timedelta(seconds=visit.job.timeout_s)
+
+
+def by_deadline(job: Job, at: datetime) -> datetime:
+    """``at``, or the job's deadline if that comes first: when waits, offers and runs end."""
+    return at if job.deadline_at is None else min(at, job.deadline_at)
+
+
+def too_late(job: Job, now: datetime) -> bool:
+    """Whether the job's deadline has passed: a result would be of no more use."""
+    return job.deadline_at is not None and job.deadline_at <= now
 
 
 def phase_of(visit: Visit, now: datetime) -> Phase:
@@ -130,12 +153,19 @@ def counts_as_failure(reason: Reason) -> bool:
 
 def counts_against_node(reason: Reason) -> bool:
     """Whether the node is out for this job: not when it only went away, was drained or started again."""
-    return reason not in (Reason.NODE_OFFLINE, Reason.NODE_RESTARTED, Reason.DRAINED)
+    return reason not in (Reason.NODE_OFFLINE, Reason.NODE_RESTARTED, Reason.DRAINED, Reason.DEADLINE_PASSED)
 
 
-def next_match_look(visit: Visit, now: datetime, never_fits: bool) -> datetime:
-    """When to try again for a job that found no node: soon while nodes are only busy, rarely when none fits at all."""
-    tries = visit.job.match_tries
-    base, cap = (0.25, 30.0) if never_fits else (0.1, 2.0)
-    wait = min(cap, base * 2.0 ** min(tries, 10))
+def next_match_look(visit: Visit, now: datetime, contended: bool) -> datetime:
+    """When to try again for a job that found no node; soon where nodes were left out as other waves held them.
+
+    Slots that become free wake those who wait for them (app/services/backlog.py): this is for what nobody tells of.
+    """
+    longest = _CONTENDED_S if contended else LONGEST_WAIT_S
+    wait = min(longest, (0.1 if contended else 1.0) * 2.0 ** min(visit.job.match_tries, 10))
     return min(now + timedelta(seconds=wait), visit.job.expires_at)
+
+
+def rank_at(job: Job, age: timedelta) -> datetime:
+    """The job's rank in the backlog, less is more urgent: when it was submitted, ``age`` earlier a step of priority."""
+    return job.created_at - job.priority * age

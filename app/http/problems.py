@@ -35,6 +35,7 @@ _STATUS: tuple[tuple[type[errors.HaeError], int], ...] = (
     (errors.NotFound, 404),
     (errors.Conflict, 409),
     (errors.Gone, 410),
+    (errors.QuotaExceeded, 429),
     (errors.Unavailable, 503),
 )
 

@@ -127,7 +127,7 @@ def _cheapest_flow(
     if not any(seated):
         return []
     # Takes a fifth of a second to load, and most processes never need it.
-    from ortools.graph.python.min_cost_flow import SimpleMinCostFlow  # type: ignore[import-untyped]
+    from ortools.graph.python.min_cost_flow import SimpleMinCostFlow
 
     flow = SimpleMinCostFlow()
     nodes = {node_id: len(options) + place for place, node_id in enumerate(sorted(capacity))}

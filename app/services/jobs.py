@@ -10,12 +10,13 @@ from typing import Any
 import msgspec
 
 from app.core.access import Principal
-from app.core.errors import IdempotencyClash, NotFound
+from app.core.errors import IdempotencyClash, NotFound, QuotaExceeded
 from app.core.events import EventKind, Reason, SignalKind
 from app.core.ids import new_id
 from app.core.jobs import Job, Move, NewJob
 from app.core.requirements import Requirements
 from app.core.states import JobState
+from app.services.quotas import Quotas
 from app.store import events, idempotency, jobs, results, settlements, signals
 from app.store.chain import job_links
 from app.store.chain.job_links import JobLink
@@ -28,6 +29,7 @@ class Submission:
     """A validated wish for a job. ``payload``: of the names in PAYLOAD, for the node.
 
     ``requirements_hash``: of the request as it was made (app/services/canonical.py); what a job on chain carries.
+    ``deadline_s``: seconds from submission after which the result is of no use, 0 = none.
     """
 
     principal: Principal
@@ -42,10 +44,14 @@ class Submission:
     idempotency_key: str = ""
     source: str = "api"
     requirements_hash: str = ""
+    deadline_s: int = 0
 
     def digest(self) -> str:
         """sha256 of the request's canonical form: equal requests have equal digests."""
         asked = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in _IDENTITY}
+        if not self.deadline_s:
+            # Left out, so that digests stored before there were deadlines stay comparable.
+            del asked["deadline_s"]
         return hashlib.sha256(msgspec.json.encode(asked, order="deterministic")).hexdigest()
 
 
@@ -75,10 +81,17 @@ class JobView:
     chain: JobLink | None = None
 
 
-async def submit(db: Database, submissions: Sequence[Submission]) -> list[Submitted | IdempotencyClash]:
+Refusal = IdempotencyClash | QuotaExceeded
+
+
+async def submit(
+    db: Database, submissions: Sequence[Submission], quotas: Quotas | None = None
+) -> list[Submitted | Refusal]:
     """Take jobs in, all in one transaction; an answer each, in order.
 
-    A key used before answers with its job, or with IdempotencyClash when the request was another one.
+    An idempotency key used before answers with its job, or with IdempotencyClash when the request was another one. Past
+    what an API key may have waiting by ``quotas`` (None = nobody has any), QuotaExceeded: nothing is kept of such a
+    request, and the same idempotency key may be sent again.
     """
     made = [(new_id("job"), submission) for submission in submissions]
     async with db.unit() as uow:
@@ -88,7 +101,7 @@ async def submit(db: Database, submissions: Sequence[Submission]) -> list[Submit
                 key = (one.principal.account, one.idempotency_key)
                 keyed.setdefault(key, (*key, one.digest(), job_id))
         taken = await idempotency.claim(uow, list(keyed.values()))
-        answers: list[Submitted | IdempotencyClash] = []
+        answers: list[Submitted | Refusal] = []
         fresh: list[NewJob] = []
         for job_id, one in made:
             key = (one.principal.account, one.idempotency_key)
@@ -98,6 +111,13 @@ async def submit(db: Database, submissions: Sequence[Submission]) -> list[Submit
                 continue
             answers.append(Submitted(job_id, True, requirements_hash=one.requirements_hash))
             fresh.append(_new_job(job_id, one))
+        if fresh and quotas is not None:
+            refused = await _refused(uow, quotas, fresh)
+            if refused:
+                fresh = [job for job in fresh if job.id not in refused]
+                answers = [refused.get(one.job_id, one) if isinstance(one, Submitted) else one for one in answers]
+                claimed = [(*key, first[3]) for key, first in keyed.items() if first[3] in refused]
+                await idempotency.release(uow, claimed)
         if fresh:
             await _enter(uow, fresh)
         repeated = [one for one in answers if isinstance(one, Submitted) and not one.created]
@@ -119,6 +139,11 @@ async def take_in(uow: UnitOfWork, submissions: Sequence[Submission], chain_jobs
     return [job.id for job in made]
 
 
+async def _refused(uow: UnitOfWork, quotas: Quotas, fresh: list[NewJob]) -> dict[str, QuotaExceeded]:
+    verdicts = await quotas.admit(uow, [job.key_id for job in fresh])
+    return {job.id: verdict for job, verdict in zip(fresh, verdicts, strict=True) if verdict is not None}
+
+
 def _repeated(first: tuple[str, str], one: Submission) -> Submitted | IdempotencyClash:
     digest, job_id = first
     if digest == one.digest():
@@ -134,7 +159,7 @@ def _new_job(job_id: str, one: Submission, chain_job: str | None = None) -> NewJ
     return NewJob(
         job_id, one.principal.account, one.principal.key_id, one.type, one.payload, one.requirements, one.policy,
         one.priority, one.timeout_s, one.max_retries, one.queue_ttl_s, one.source,
-        one.requirements_hash, chain_job,
+        one.requirements_hash, chain_job, one.deadline_s,
     )  # fmt: skip
 
 

@@ -23,7 +23,10 @@ CACHE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class KeyInfo:
-    """A key as listed: never its secret. ``prefix``: its first characters, to tell keys apart."""
+    """A key as listed: never its secret. ``prefix``: its first characters, to tell keys apart.
+
+    ``weight``, ``max_active``, ``max_queued``: as in Limits.
+    """
 
     id: str
     account: str
@@ -32,13 +35,44 @@ class KeyInfo:
     scopes: list[str]
     created_at: str
     revoked: bool
+    weight: int
+    max_active: int | None
+    max_queued: int | None
 
 
-async def create(db: Database, account: str, scopes: Sequence[str], label: str = "") -> tuple[str, str]:
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a key may have. ``weight``: its share of scarce slots against other keys, 1..1000. ``max_active``: slots
+    that its jobs may hold at once, ``max_queued``: jobs of it that may wait; 0 = any number, None = as the settings
+    say.
+    """
+
+    weight: int = 1
+    max_active: int | None = None
+    max_queued: int | None = None
+
+    def check(self) -> None:
+        """Raises InvalidInput on what is out of range."""
+        if not 1 <= self.weight <= 1000:
+            raise InvalidInput("weight must be in 1..1000", field="weight")
+        for name in ("max_active", "max_queued"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= _MOST:
+                raise InvalidInput(f"{name} must be in 0..{_MOST}, 0 = any number", field=name)
+
+
+_MOST = 2**31 - 1
+_PLAIN = Limits()
+
+
+async def create(
+    db: Database, account: str, scopes: Sequence[str], label: str = "", limits: Limits = _PLAIN
+) -> tuple[str, str]:
     """A new key: ``(id, secret)``. The secret (256 random bits behind ``hae_``) is not kept and cannot be shown again.
 
-    Raises InvalidInput on unknown scopes or a bad account name.
+    Raises InvalidInput on unknown scopes, a bad account name or limits out of range.
     """
+    limits.check()
     known = [scope.value for scope in Scope]
     unknown = sorted(set(scopes) - set(known))
     if unknown or not scopes:
@@ -61,6 +95,9 @@ async def create(db: Database, account: str, scopes: Sequence[str], label: str =
             scopes=sorted(set(scopes)),
             created_at=uow.now,
             revoked_at=None,
+            weight=limits.weight,
+            max_active=limits.max_active,
+            max_queued=limits.max_queued,
         )
         await keys.add(uow, key)
     return key.id, secret
@@ -78,16 +115,59 @@ async def listing(db: Database) -> list[KeyInfo]:
                 key.scopes,
                 key.created_at.isoformat(),
                 bool(key.revoked_at),
+                key.weight,
+                key.max_active,
+                key.max_queued,
             )
             for key in await keys.listing(uow)
         ]
+
+
+async def change(
+    db: Database,
+    key_id: str,
+    *,
+    weight: int | None = None,
+    max_active: int | None = None,
+    max_queued: int | None = None,
+) -> Limits:
+    """Change what a live key may have, and answer it; running processes take it on within quotas.CACHE_S seconds.
+
+    None leaves a limit as it is, DEFAULT makes it that of the settings. Raises NotFound, InvalidInput.
+    """
+    async with db.unit() as uow:
+        key = await keys.lock(uow, key_id)
+        if key is None:
+            raise _no_such_key(key_id)
+        limits = Limits(
+            key.weight if weight is None else weight,
+            _changed(key.max_active, max_active),
+            _changed(key.max_queued, max_queued),
+        )
+        limits.check()
+        await keys.set_share(uow, key_id, limits.weight, limits.max_active, limits.max_queued)
+    return limits
+
+
+DEFAULT = -1
+"""A limit that is the settings'."""
+
+
+def _changed(was: int | None, given: int | None) -> int | None:
+    if given is None:
+        return was
+    return None if given == DEFAULT else given
 
 
 async def revoke(db: Database, key_id: str) -> None:
     """End a key; running processes take it for CACHE_S more seconds at most. Raises NotFound."""
     async with db.unit() as uow:
         if not await keys.revoke(uow, key_id):
-            raise NotFound(f"there is no live key {key_id[:60]}", code="key_not_found")
+            raise _no_such_key(key_id)
+
+
+def _no_such_key(key_id: str) -> NotFound:
+    return NotFound(f"there is no live key {key_id[:60]}", code="key_not_found")
 
 
 def digest_of(secret: str) -> str:

@@ -17,7 +17,7 @@ from app.store import jobs, specs
 from app.store.db import Database, UnitOfWork
 from app.store.specs import SpecRow
 
-_RESOLVED = ("type", "policy", "priority", "timeout_s", "max_retries", "queue_ttl_s")
+_RESOLVED = ("type", "policy", "priority", "timeout_s", "max_retries", "queue_ttl_s", "deadline_s")
 
 
 async def put(db: Database, principal: Principal, spec: dict[str, Any], submission: Submission) -> tuple[str, bool]:
@@ -74,6 +74,7 @@ def _again(job: Job, key_id: str, payload: dict[str, Any]) -> Submission:
         queue_ttl_s=job.queue_ttl_s,
         source="chain",
         requirements_hash=job.requirements_hash,
+        deadline_s=0 if job.deadline_at is None else round((job.deadline_at - job.created_at).total_seconds()),
     )
 
 
@@ -85,5 +86,6 @@ def _submission(row: SpecRow) -> Submission:
         requirements=msgspec.convert(resolved["requirements"], Requirements),
         source="chain",
         requirements_hash=row.hash,
-        **{name: resolved[name] for name in _RESOLVED},
+        # Specs stored before a field was there do without it.
+        **{name: resolved[name] for name in _RESOLVED if name in resolved},
     )

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from app.core.events import JOB_EVENT, EventKind, SignalKind
+from app.core.health import Health, Incident, IncidentKind
 from app.core.jobs import Job, Move, SettlementMove, Visit
-from app.core.lifecycle import SETTLEMENT_EVENT, Phase, phase_of, run_deadline
+from app.core.lifecycle import SETTLEMENT_EVENT, Phase, phase_of, rank_at, run_deadline
 from app.core.nodes import NodeRecord
 from app.core.states import JOB_FINAL, JobState, NodeState, OfferState
+from app.matchmaker.fairness import Share
+from app.matchmaker.types import Candidate, Verdict
+from app.services.decisions import Decisions
 from app.store import events, jobs, nodes, offers, results, settlements, signals
 from app.store.chain import job_links
 from app.store.db import UnitOfWork
@@ -21,12 +25,23 @@ from app.store.nodes import SlotChange
 
 @dataclass(slots=True)
 class Wave:
-    """Plain data of one wave. Lists of job ids say which phase takes which job next."""
+    """Plain data of one wave. Lists of job ids say which phase takes which job next.
+
+    ``nodes``: locked rows as the transaction has them, claims included; ``slots``: what save_wave has yet to write of
+    them; ``before``: those that claims wrote to, as they were committed before. ``health``: of those nodes that held a
+    job at the wave's start; ``incidents``: what they did about it. ``chosen``: the candidate that a job asks for or
+    got, its match's best unless there is an entry. ``refused``: for a job the nodes that were refused to it and the
+    filter that they failed, or ``contended`` or ``gone``. ``decisions``: what each match was made from.
+    ``age``: of waiting that is worth a step of priority. ``pulled``: by job id the timers of jobs that were taken along
+    from the backlog; those that get no node are left as they were. ``over_quota``: jobs passed over for their key's.
+    """
 
     now: datetime
     visits: dict[str, Visit]
     consumed: list[int]
     nodes: dict[str, NodeRecord]
+    health: dict[str, Health] = field(default_factory=dict)
+    incidents: dict[str, list[Incident]] = field(default_factory=dict)
     slots: dict[str, SlotChange] = field(default_factory=dict)
     to_admit: list[str] = field(default_factory=list)
     to_match: list[str] = field(default_factory=list)
@@ -36,10 +51,18 @@ class Wave:
     to_settle: list[str] = field(default_factory=list)
     unplaced: list[str] = field(default_factory=list)
     matches: dict[str, Any] = field(default_factory=dict)
+    chosen: dict[str, Candidate] = field(default_factory=dict)
+    refused: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     contended: set[str] = field(default_factory=set)
     granted: set[str] = field(default_factory=set)
+    before: dict[str, NodeRecord] = field(default_factory=dict)
     tentative: list[tuple[str, int]] = field(default_factory=list)
     rounds: int = 0
+    decisions: Decisions = field(default_factory=Decisions)
+    age: timedelta = timedelta(seconds=60)
+    pulled: dict[str, int] = field(default_factory=dict)
+    over_quota: set[str] = field(default_factory=set)
+    shares: dict[str, Share] | None = None
 
     def slot_change(self, node_id: str) -> SlotChange:
         change = self.slots.get(node_id)
@@ -47,10 +70,9 @@ class Wave:
             change = self.slots[node_id] = SlotChange(node_id)
         return change
 
-    def free_on(self, node_id: str) -> int:
-        """Free slots of a locked node, what this wave took and gave back included."""
-        change = self.slots.get(node_id)
-        return self.nodes[node_id].free - (change.slots if change else 0)
+    def note(self, node_id: str, at: datetime, kind: IncidentKind) -> None:
+        """Note what a node did about a job."""
+        self.incidents.setdefault(node_id, []).append((at, kind))
 
 
 async def open_wave(uow: UnitOfWork, due: Sequence[tuple[int, str, str]]) -> Wave:
@@ -80,7 +102,7 @@ async def open_wave(uow: UnitOfWork, due: Sequence[tuple[int, str, str]]) -> Wav
         if phase is not Phase.REST and visit.offer is not None and visit.offer.holds_slots:
             releasing.add(visit.offer.node_id)
     if releasing:
-        wave.nodes = await nodes.lock(uow, list(releasing))
+        wave.nodes, wave.health = await nodes.lock_with_health(uow, list(releasing))
     return wave
 
 
@@ -117,14 +139,6 @@ def _may_settle(visit: Visit) -> bool:
 _FROM_CHAIN = frozenset({SignalKind.CHAIN_CREATED, SignalKind.CHAIN_PAYMENT, SignalKind.CHAIN_CANCELLED})
 
 
-async def lock_candidates(uow: UnitOfWork, wave: Wave, node_ids: set[str]) -> None:
-    """Lock more nodes for claims, without ever waiting; those held elsewhere are noted as contended."""
-    missing = sorted(node_ids - wave.nodes.keys())
-    if missing:
-        wave.nodes |= await nodes.lock_free(uow, missing)
-        wave.contended.update(node_id for node_id in missing if node_id not in wave.nodes)
-
-
 async def save_wave(uow: UnitOfWork, wave: Wave) -> None:
     """Write everything the graph decided: jobs, offers, nodes, history, events, timers, and the consumed signals."""
     changed = [v for v in wave.visits.values() if v.moves or v.settlements or v.explanation is not None]
@@ -132,8 +146,8 @@ async def save_wave(uow: UnitOfWork, wave: Wave) -> None:
     await jobs.save(uow, changed)
     await offers.close(uow, [v for v in moved if v.released])
     await offers.insert(uow, [v.new_offer for v in moved if v.new_offer])
-    await nodes.apply(uow, sorted(wave.slots.values(), key=lambda change: change.node_id))
-    decided = [(v.job.id, v.job.attempt, v.job.node_id, v.explanation) for v in changed if v.explanation]
+    wave.nodes |= await nodes.apply(uow, sorted(wave.slots.values(), key=lambda change: change.node_id))
+    decided = [(v.job.id, v.job.attempt, v.job.node_id, v.explanation, v.inputs) for v in changed if v.explanation]
     if decided:
         # match_tries counts this attempt's looks that found no node, this one's included.
         before = [v.job.id for v in changed if v.explanation and v.job.match_tries > (0 if v.new_offer else 1)]
@@ -144,7 +158,7 @@ async def save_wave(uow: UnitOfWork, wave: Wave) -> None:
     await events.add(uow, [event for v in changed for event in _events(v)])
     # Stale timers of earlier attempts would each start a chain of looks of their own.
     await signals.drop_timers(uow, [v.job.id for v in changed if v.job.state is JobState.PENDING])
-    await signals.add(uow, _timers(wave, changed), wake=False)
+    await signals.add(uow, _timers(wave, changed), wake=False, ranks=_ranks(wave, changed))
     finished = [v.job.id for v in moved if v.job.final]
     await signals.consume(uow, wave.consumed, finished)
 
@@ -162,6 +176,15 @@ def _timers(wave: Wave, changed: list[Visit]) -> list[tuple[str, SignalKind, dat
         elif visit.offer is not None and any(move.target is JobState.ASSIGNED for move in visit.moves):
             timers.append((job.id, SignalKind.DEADLINE, run_deadline(visit, visit.offer)))
     return timers
+
+
+def _ranks(wave: Wave, changed: list[Visit]) -> dict[str, datetime]:
+    """Of the jobs that wait for slots; one that no node fits would only be looked at in vain."""
+    return {
+        visit.job.id: rank_at(visit.job, wave.age)
+        for visit in changed
+        if visit.job.state is JobState.PENDING and (visit.explanation or {}).get("verdict") != Verdict.NEVER_FITS
+    }
 
 
 def _events(visit: Visit) -> list[NewEvent]:
@@ -201,22 +224,5 @@ def _payment_event(visit: Visit, move: SettlementMove) -> NewEvent:
 
 
 def committed_nodes(wave: Wave) -> list[NodeRecord]:
-    """The rows of the nodes this wave changed, as the commit left them: for the view."""
-    rows = []
-    for change in wave.slots.values():
-        row = wave.nodes[change.node_id]
-        response = row.response_ms
-        if change.response_ms:
-            response = (row.response_ms * 4 + change.response_ms) // 5 if row.response_ms else change.response_ms
-        rows.append(
-            replace(
-                row,
-                active_jobs=row.active_jobs + change.slots,
-                jobs_completed=row.jobs_completed + change.completed,
-                jobs_failed=row.jobs_failed + change.failed,
-                reputation=min(1000, row.reputation + change.completed),
-                response_ms=response,
-                version=row.version + 1,
-            )
-        )
-    return rows
+    """The rows of the nodes this wave held, as the commit left them: for the view."""
+    return list(wave.nodes.values())

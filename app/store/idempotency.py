@@ -38,6 +38,16 @@ async def claim(uow: UnitOfWork, rows: Sequence[tuple[str, str, str, str]]) -> d
     return {(row[0], row[1]): (row[2], row[3]) for row in taken}
 
 
+async def release(uow: UnitOfWork, rows: Sequence[tuple[str, str, str]]) -> None:
+    """Forget ``(account, key, job_id)`` that the caller's transaction claimed for jobs that it does not make."""
+    if rows:
+        await uow.sql.execute(
+            """DELETE FROM idempotency_keys WHERE (account, key, job_id) IN
+            (SELECT * FROM unnest($1::text[], $2::text[], $3::text[]))""",
+            *(list(column) for column in zip(*rows, strict=True)),
+        )
+
+
 async def forget(uow: UnitOfWork, older_than_s: float, limit: int = 1000) -> int:
     """Drop keys older than that; how many went."""
     done: str = await uow.sql.execute(

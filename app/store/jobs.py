@@ -22,17 +22,20 @@ async def insert(uow: UnitOfWork, jobs: Sequence[NewJob]) -> None:
 _NEW_COLUMNS = (
     "id", "account", "key_id", "source", "type", "state", "reason", "payload", "gpu_models", "gpus", "min_vram_gb",
     "capabilities", "region", "min_reputation", "max_price", "policy", "priority", "timeout_s", "max_retries",
-    "queue_ttl_s", "expires_at", "requirements_hash", "chain_job",
+    "queue_ttl_s", "expires_at", "requirements_hash", "chain_job", "deadline_at",
 )  # fmt: skip
 
 
 def _new_row(uow: UnitOfWork, job: NewJob) -> tuple[Any, ...]:
     asked = job.requirements
+    deadline_at = uow.now + timedelta(seconds=job.deadline_s) if job.deadline_s else None
+    expires_at = uow.now + timedelta(seconds=job.queue_ttl_s)
     return (
         job.id, job.account, job.key_id, job.source, job.type, "pending", "submitted", to_json(job.payload),
         asked.gpu_models, asked.gpus, asked.min_vram_gb, asked.capabilities, asked.region, asked.min_reputation,
         asked.max_price, job.policy, job.priority, job.timeout_s, job.max_retries, job.queue_ttl_s,
-        uow.now + timedelta(seconds=job.queue_ttl_s), job.requirements_hash, job.chain_job,
+        expires_at if deadline_at is None else min(expires_at, deadline_at), job.requirements_hash, job.chain_job,
+        deadline_at,
     )  # fmt: skip
 
 

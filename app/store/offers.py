@@ -135,7 +135,8 @@ async def waiting(
 ) -> list[OpenOffer]:
     """Offers that hold slots of these nodes, in one of ``states``, unexpired and unreported; oldest first."""
     rows = await uow.sql.fetch(
-        """SELECT o.id, o.job_id, o.node_id, o.attempt, o.state, j.type, j.payload, o.slots, o.price, j.timeout_s,
+        """SELECT o.id, o.job_id, o.node_id, o.attempt, o.state, j.type, j.payload, o.slots, o.price,
+            greatest(1, least(j.timeout_s, ceil(extract(epoch FROM j.deadline_at - clock_timestamp()))))::int,
             o.created_at, o.expires_at
         FROM offers o JOIN jobs j ON j.id = o.job_id
         WHERE o.node_id = ANY($1::text[]) AND o.holds_slots AND o.state = ANY($2::text[])

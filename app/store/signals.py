@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from app.core.events import SignalKind
 from app.store.copying import copy_rows
 from app.store.db import UnitOfWork
 
+_UNRANKED: Mapping[str, datetime] = {}
+
 
 async def add(
-    uow: UnitOfWork, signals: Iterable[tuple[str, SignalKind, datetime | None]], *, wake: bool = True
+    uow: UnitOfWork,
+    signals: Iterable[tuple[str, SignalKind, datetime | None]],
+    *,
+    wake: bool = True,
+    ranks: Mapping[str, datetime] = _UNRANKED,
 ) -> None:
-    """Insert ``(job_id, kind, due_at)`` rows; ``due_at`` None is now. Wakes the workers after the commit."""
+    """Insert ``(job_id, kind, due_at)`` rows; ``due_at`` None is now. Wakes the workers after the commit.
+
+    ``ranks``: by job id, of the jobs that wait for slots: puts their match_due timers into the backlog.
+    """
     rows = list(signals)
     if not rows:
         return
-    due = [(job_id, kind.value, at or uow.now) for job_id, kind, at in rows]
-    await copy_rows(uow, "signals", ("job_id", "kind", "due_at"), due)
+    due = [
+        (job_id, kind.value, at or uow.now, ranks.get(job_id) if kind is SignalKind.MATCH_DUE else None)
+        for job_id, kind, at in rows
+    ]
+    await copy_rows(uow, "signals", ("job_id", "kind", "due_at", "rank_at"), due)
     if wake:
         uow.hints.work = True
 
@@ -72,10 +84,13 @@ async def drop_timers(uow: UnitOfWork, job_ids: Sequence[str]) -> None:
 
 
 async def mark_poisoned(uow: UnitOfWork, ids: Sequence[int], error: str, *, max_tries: int, retry_s: float) -> bool:
-    """Count a failed try; park the signals after ``max_tries``. Returns whether they are parked now."""
+    """Count a failed try; park the signals after ``max_tries``. Returns whether they are parked now.
+
+    They leave the backlog: their next try is by their own time, not by what becomes free.
+    """
     rows = await uow.sql.fetch(
         """UPDATE signals SET tries = tries + 1, error = $2,
-            due_at = now() + make_interval(secs => $4::float8 * (tries + 1)),
+            due_at = now() + make_interval(secs => $4::float8 * (tries + 1)), rank_at = NULL,
             parked_at = CASE WHEN tries + 1 >= $3 THEN now() END
         WHERE id = ANY($1::bigint[]) RETURNING parked_at""",
         ids,

@@ -30,6 +30,7 @@ WRONG_JOBS: dict[str, list[Any]] = {
     "timeout_s": [-1, 604_801],
     "queue_ttl_s": [-1, 604_801],
     "max_retries": [21, -2],
+    "deadline_s": [-1, 604_801, 1.5, "60", None],
     "idempotency_key": ["k" * 201, 3],
 }
 

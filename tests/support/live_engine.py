@@ -16,6 +16,7 @@ from app.core.access import Scope
 from app.http.engine import Engine, build_engine
 from app.http.server import build_app
 from app.services import keys
+from app.services.quotas import quota_rules
 from app.services.views import ViewKeeper, matchmaker_from
 from app.settings import Settings
 from app.store.db import Database
@@ -101,7 +102,9 @@ async def running_engine(
         db = Database(settings.database.url, pool_size=2)
         stack.push_async_callback(db.close)
         views = ViewKeeper(db, matchmaker_from(settings.matchmaker), settings.matchmaker.refresh_s)
-        runner = WaveRunner(db, views, WaveLimits(offer_ttl_s=settings.jobs.offer_ttl_s))
+        runner = WaveRunner(
+            db, views, WaveLimits(offer_ttl_s=settings.jobs.offer_ttl_s, quotas=quota_rules(settings.jobs))
+        )
         if worker:
             ending = asyncio.Event()
             task = asyncio.create_task(run_worker(settings, ending))

@@ -112,8 +112,8 @@ async def check_nobody_stranded(uow: UnitOfWork) -> None:
     final = sorted(JOB_FINAL)
     for job_id, state, offer_state, until, last in await _rows(
         uow,
-        f"""SELECT j.id, j.state, o.state, CASE o.state WHEN 'open' THEN o.{TIMER_OF["open"]}
-                WHEN 'accepted' THEN o.{TIMER_OF["accepted"]} END,
+        f"""SELECT j.id, j.state, o.state, least(j.deadline_at, CASE o.state WHEN 'open' THEN o.{TIMER_OF["open"]}
+                WHEN 'accepted' THEN o.{TIMER_OF["accepted"]} END),
             (SELECT max(due_at) FROM signals s WHERE s.job_id = j.id AND parked_at IS NULL)
         FROM jobs j LEFT JOIN offers o ON o.job_id = j.id AND o.holds_slots
         WHERE NOT j.state = ANY($1::text[])""",

@@ -182,10 +182,15 @@ async def varied_life(db: Database, waves: WaveRunner) -> None:
         await one_of_each(db, waves)
     third = await factories.node(db, price=1, capacity=1)
     await factories.submit(db, 1, **wishes)
-    async with db.unit() as other:
-        await node_rows.lock(other, [third, near])
-        await waves.views.refresh()
-        await waves.run_once()
+    for held in ([third, near], [third, near, far]):
+        # The next candidate is free, or none is and the wave matches anew.
+        async with db.unit() as other:
+            await node_rows.lock(other, held)
+            await waves.views.refresh()
+            await waves.run_once()
+        (late,) = await factories.submit(db, 1, **wishes)
+    await factories.wake(db, [late])
+    await factories.run_waves(waves)
     await factories.wake(db, [declined])
     await factories.run_waves(waves)
     # Accepted and done before any wave looks.

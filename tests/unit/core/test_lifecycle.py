@@ -17,11 +17,13 @@ from app.core.jobs import Job, Offer, Report, Visit
 from app.core.lifecycle import (
     SETTLEMENT_EVENT,
     Phase,
+    counts_against_node,
     counts_as_failure,
     next_match_look,
     next_settlement,
     operator_mismatch,
     phase_of,
+    rank_at,
     run_deadline,
     setback,
 )
@@ -99,6 +101,13 @@ CASES: list[tuple[str, Visit, Phase, Reason | None]] = [
     ("running, failed", visit(job(S.RUNNING), STARTED, report(False)), P.ADMIT, R.RUN_FAILED),
     ("cancelled, failed", visit(job(S.RUNNING, cancel_requested=True), STARTED, report(False)), P.FINISH, R.RUN_FAILED),
     ("running, done", visit(job(S.RUNNING), STARTED, report(True)), P.FINISH, None),
+    ("offer open, too late", visit(job(deadline_at=NOW), OPEN), P.ADMIT, R.DEADLINE_PASSED),
+    ("offer run out with the deadline", visit(job(deadline_at=NOW), EXPIRED_OFFER), P.ADMIT, R.DEADLINE_PASSED),
+    ("offer declined, too late", visit(job(deadline_at=NOW), DECLINED), P.ADMIT, R.OFFER_DECLINED),
+    ("running, too late", visit(job(S.RUNNING, deadline_at=NOW), STARTED), P.ADMIT, R.DEADLINE_PASSED),
+    ("running, in time", visit(job(S.RUNNING, deadline_at=NOW + SECOND), STARTED), P.REST, None),
+    ("overdue, too late", visit(job(S.ASSIGNED, deadline_at=NOW), OVERDUE), P.ADMIT, R.RUN_TIMED_OUT),
+    ("done, too late", visit(job(S.RUNNING, deadline_at=NOW), STARTED, report(True)), P.FINISH, None),
 ]  # fmt: skip
 
 
@@ -213,12 +222,32 @@ def test_the_time_out_counts_from_the_acceptance() -> None:
     assert run_deadline(visit(job(S.ASSIGNED)), ACCEPTED) == NOW + 60 * SECOND
 
 
+@pytest.mark.parametrize("seconds", [1, 59, 60, 61])
+def test_a_jobs_own_deadline_cuts_its_time_out(seconds: int) -> None:
+    late = visit(job(S.ASSIGNED, deadline_at=NOW + seconds * SECOND))
+    assert run_deadline(late, ACCEPTED) == NOW + min(seconds, 60) * SECOND
+
+
+def test_a_deadline_that_passes_is_not_the_nodes_fault() -> None:
+    assert not counts_as_failure(Reason.DEADLINE_PASSED)
+    assert not counts_against_node(Reason.DEADLINE_PASSED)
+
+
+def test_a_step_of_priority_is_worth_its_age_of_waiting() -> None:
+    young = job(S.PENDING, priority=2, created_at=NOW)
+    assert (
+        rank_at(young, 60 * SECOND)
+        == NOW - 120 * SECOND
+        == rank_at(job(S.PENDING, created_at=NOW - 120 * SECOND), 60 * SECOND)
+    )
+
+
 @given(st.integers(0, 10_000), st.booleans())
-def test_the_next_look_comes_later_and_later_and_never_after_the_end(tries: int, never_fits: bool) -> None:
-    at = next_match_look(visit(job(S.PENDING, match_tries=tries)), NOW, never_fits)
-    later = next_match_look(visit(job(S.PENDING, match_tries=tries + 1)), NOW, never_fits)
-    assert NOW < at <= later <= NOW + timedelta(seconds=30 if never_fits else 2)
-    hurried = next_match_look(visit(job(S.PENDING, match_tries=tries, expires_at=NOW + SECOND / 100)), NOW, never_fits)
+def test_the_next_look_comes_later_and_later_and_never_after_the_end(tries: int, contended: bool) -> None:
+    at = next_match_look(visit(job(S.PENDING, match_tries=tries)), NOW, contended)
+    later = next_match_look(visit(job(S.PENDING, match_tries=tries + 1)), NOW, contended)
+    assert NOW < at <= later <= NOW + timedelta(seconds=2 if contended else 30)
+    hurried = next_match_look(visit(job(S.PENDING, match_tries=tries, expires_at=NOW + SECOND / 100)), NOW, contended)
     assert hurried == NOW + SECOND / 100
 
 

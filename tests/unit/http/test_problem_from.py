@@ -18,6 +18,7 @@ from app.http.problems import headers_of, problem_from
         (errors.IllegalTransition("x"), 409, "illegal_transition"),
         (errors.IdempotencyClash("x"), 409, "idempotency_key_reused"),
         (errors.Gone("x"), 410, "gone"),
+        (errors.QuotaExceeded("x"), 429, "quota_exceeded"),
         (errors.Unavailable("x"), 503, "unavailable"),
         (errors.HaeError("x"), 500, "error"),
     ],
@@ -27,7 +28,7 @@ def test_domain_errors_have_their_status(exc: errors.HaeError, status: int, code
     assert (document.status, document.code, document.detail) == (status, code, "x")
     assert document.type == f"/problems/{code.replace('_', '-')}"
     assert document.instance == "/v1/jobs"
-    assert document.retryable is (status == 503)
+    assert document.retryable is (status in (429, 503))
 
 
 def test_every_domain_error_has_a_status_of_its_own() -> None:

@@ -65,11 +65,20 @@ def test_descriptions_are_sentences_of_a_readable_length(tool: Tool) -> None:
     assert "`" not in tool.description
 
 
-def test_the_policies_of_the_schema_are_those_of_the_matchmaker() -> None:
-    info = msgspec.inspect.type_info(PolicyName)
-    assert isinstance(info, msgspec.inspect.Metadata)
-    assert isinstance(info.type, msgspec.inspect.LiteralType)
-    assert set(info.type.values) == {"", *POLICIES}
+def test_the_schema_names_the_policies_and_takes_others_that_may_be_installed() -> None:
+    info = msgspec.json.schema(PolicyName)
+    assert f": {', '.join(POLICIES)}, or" in info["description"]
+    for name in ("", *POLICIES, "somebodys_own"):
+        assert msgspec.convert({"policy": name}, Match).policy == name
+    for name in ("a policy", "x" * 41, "günstig"):
+        with pytest.raises(InvalidInput):
+            TOOLS["match"].parse({"policy": name})
+
+
+def test_an_explained_match_names_what_to_change_as_the_input_does() -> None:
+    answer = describe(TOOLS["match"])["output_schema"]["properties"]["relaxations"]["items"]
+    assert list(answer["properties"]) == ["requirement", "from", "to", "nodes", "text"]
+    assert "max_price_per_gpu_hour_hyper" in Match.__struct_fields__
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ FULL: dict[str, Any] = {
     "timeout_s": 60,
     "queue_ttl_s": 60,
     "max_retries": 0,
+    "deadline_s": 90,
 }
 
 
