@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from app.core.access import Principal
 from app.matchmaker.policy import get_policy
 from app.services import market
 from tools import schemas
 from tools.answers import hyper, requirements_of, stamp
 from tools.context import ToolContext
-from tools.schemas import AvailabilityAnswer, CandidateAnswer, MatchAnswer, MetricsAnswer, QuoteAnswer
+from tools.schemas import (
+    AvailabilityAnswer,
+    CandidateAnswer,
+    MatchAnswer,
+    MetricsAnswer,
+    QuoteAnswer,
+    RelaxationAnswer,
+)
 
 
 async def match(context: ToolContext, principal: Principal, asked: schemas.Match) -> MatchAnswer:
     """The node such a job would get now, and why. Claims nothing."""
     policy = get_policy(asked.policy or context.default_policy).name
-    found, _ = await market.preview(context.views, requirements_of(asked, asked.type), policy)
+    wanted = requirements_of(asked, asked.type)
+    if asked.explain:
+        found, told = await market.explained(context.views, wanted, policy)
+    else:
+        found, told = await market.preview(context.views, wanted, policy), {}
     return MatchAnswer(
         matched=found.best is not None,
-        feasible=found.feasible,
-        rejects=found.rejects,
+        told=told.get("told", ""),
+        feasible=told.get("feasible", -1),
+        rejects=told.get("rejects", {}),
+        weights=told.get("weights", {}),
+        busy=told.get("busy", 0),
+        offline=told.get("offline", 0),
+        relaxations=[RelaxationAnswer(**_renamed(one)) for one in told.get("relaxations", [])],
         candidates=[
             CandidateAnswer(
                 node_id=one.node_id,
@@ -34,6 +52,10 @@ async def match(context: ToolContext, principal: Principal, asked: schemas.Match
         view_version=found.view_version,
         view_age_s=round(context.views.age_s, 3),
     )
+
+
+def _renamed(change: dict[str, Any]) -> dict[str, Any]:
+    return {f"{name}_" if name == "from" else name: value for name, value in change.items()}
 
 
 async def availability(context: ToolContext, principal: Principal, asked: schemas.Availability) -> AvailabilityAnswer:

@@ -15,7 +15,8 @@ import typer
 import uvloop
 
 from app import embedded
-from app.settings import Settings, load
+from app.core.errors import InvalidInput
+from app.settings import Settings, SettingsError, load
 from app.store import revision
 from app.telemetry import disable_tracing, setup_logging
 
@@ -34,6 +35,10 @@ SUPERVISED = "HAE_SUPERVISED"
 """Environment variable in which `hae up` tells its children its process id."""
 
 
+_MATCHING = frozenset({"serve", "worker", "listener", "up"})
+"""Components that give jobs without a policy the network's."""
+
+
 class CommandError(Exception):
     """The command cannot be carried out as asked; the message says what to do."""
 
@@ -48,6 +53,8 @@ def environment(
     belong to this program. A named database must be at this code's migrations, unless ``migrated`` is False.
     """
     settings = load(config)
+    if component in _MATCHING:
+        check_policy(settings)
     setup_logging(msgspec.structs.replace(settings.log, level="warning") if quiet else settings.log, component)
     disable_tracing()
     if settings.database.url and settings.redis.url:
@@ -63,6 +70,17 @@ def environment(
         elif migrated:
             check_migrated(settings.database.url)
         yield settings
+
+
+def check_policy(settings: Settings) -> None:
+    """Raises SettingsError, listing the known ones, when the network's own policy is none of them."""
+    # Policies bring NumPy along, which is most of the start of a command that needs none.
+    from app.matchmaker.policy import get_policy
+
+    try:
+        get_policy(settings.matchmaker.algorithm)
+    except InvalidInput as error:
+        raise SettingsError(f"matchmaker.algorithm (HAE_MATCHMAKER_ALGORITHM): {error.detail}") from error
 
 
 def with_servers(settings: Settings, database_url: str, redis_url: str) -> Settings:

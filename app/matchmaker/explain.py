@@ -137,4 +137,4 @@ def _waits(verdict: Verdict, outlook: Outlook) -> str:
     if verdict is Verdict.QUOTA:
         return "The jobs of its API key hold as many slots as they may: it waits until one of them is over."
     fit = f"{nodes_told(outlook.busy)} would do" if outlook.busy else "There are nodes that would do"
-    return f"{fit}, but too few slots are free now: the job waits and is looked at again within seconds."
+    return f"{fit}, but too few slots are free now: the job waits for its turn."

@@ -8,7 +8,8 @@ from typing import Any
 from app.core.ids import new_id
 from app.core.money import run_cost
 from app.core.requirements import Requirements
-from app.matchmaker.explain import explanation
+from app.matchmaker.explain import choice_of, explanation
+from app.matchmaker.relax import outlook
 from app.matchmaker.types import Availability, Match, Query
 from app.services.views import ViewKeeper
 
@@ -37,16 +38,36 @@ async def availability(views: ViewKeeper, requirements: Requirements) -> Availab
     return views.matchmaker.availability(requirements)
 
 
-async def preview(views: ViewKeeper, requirements: Requirements, policy: str) -> tuple[Match, dict[str, Any]]:
-    """The match a job would get now, and its explanation. Claims nothing. Raises InvalidInput on an unknown policy."""
+async def preview(views: ViewKeeper, requirements: Requirements, policy: str) -> Match:
+    """The match a job would get now. Claims nothing. Raises InvalidInput on an unknown policy."""
     await views.ensure_fresh()
-    found = views.matchmaker.match(Query(new_id("job"), requirements, (), policy))
-    return found, explanation(found, policy, views.matchmaker.weights)
+    return views.matchmaker.match(_on_trial(requirements, policy))
+
+
+async def explained(views: ViewKeeper, requirements: Requirements, policy: str) -> tuple[Match, dict[str, Any]]:
+    """As preview, with its explanation: counts and what would place the job, by full scans."""
+    await views.ensure_fresh()
+    matchmaker, query = views.matchmaker, _on_trial(requirements, policy)
+    found = matchmaker.match(query)
+    told = explanation(
+        found,
+        choice_of(found),
+        policy,
+        matchmaker.weights,
+        tally=matchmaker.tally(query),
+        view_age_s=views.age_s,
+        outlook=None if found.best else outlook(matchmaker.view, query),
+    )
+    return found, told
+
+
+def _on_trial(requirements: Requirements, policy: str) -> Query:
+    return Query(new_id("job"), requirements, (), policy)
 
 
 async def quote(views: ViewKeeper, requirements: Requirements, policy: str, duration_s: int) -> Quote:
     """What a run of ``duration_s`` would cost. Raises InvalidInput on an unknown policy."""
-    found, _ = await preview(views, requirements, policy)
+    found = await preview(views, requirements, policy)
     offered = views.matchmaker.availability(requirements)
     best = found.best
 

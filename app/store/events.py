@@ -40,6 +40,23 @@ class StoredEvent:
     at: datetime
 
 
+NewDecision = tuple[str, int, str | None, dict[str, Any], dict[str, Any] | None]
+"""``(job_id, attempt, node_id, explanation, inputs)`` of a match; ``inputs``: what it takes to make it again."""
+
+
+@dataclass(slots=True)
+class StoredDecision:
+    """A decision as read back. ``inputs``: None where none were kept. ``offer``: node, price in base units per GPU-hour
+    and slots of the offer that was made, None without one."""
+
+    attempt: int
+    node_id: str | None
+    explanation: dict[str, Any]
+    inputs: dict[str, Any] | None
+    at: datetime
+    offer: tuple[str, int, int] | None
+
+
 async def add(uow: UnitOfWork, events: Sequence[NewEvent]) -> None:
     """Insert events, and outbox rows for those that webhooks may want."""
     if not events:
@@ -132,10 +149,8 @@ async def latest(uow: UnitOfWork, job_ids: Sequence[str]) -> dict[str, int]:
     return {row[0]: row[1] for row in rows if row[1] is not None}
 
 
-async def add_decisions(
-    uow: UnitOfWork, decisions: Sequence[tuple[str, int, str | None, dict[str, Any]]], looked_before: Sequence[str]
-) -> None:
-    """Keep ``(job_id, attempt, node_id, explanation)``; a later look at the same attempt replaces the earlier.
+async def add_decisions(uow: UnitOfWork, decisions: Sequence[NewDecision], looked_before: Sequence[str]) -> None:
+    """Keep decisions; a later look at the same attempt replaces the earlier.
 
     ``looked_before``: the jobs that may have a row for this attempt already.
     """
@@ -144,14 +159,17 @@ async def add_decisions(
         await uow.sql.execute(
             """DELETE FROM match_decisions d USING unnest($1::text[], $2::int8[]) AS u(job_id, attempt)
             WHERE d.job_id = u.job_id AND d.attempt = u.attempt""",
-            [job_id for job_id, _, _, _ in decisions if job_id in again],
-            [attempt for job_id, attempt, _, _ in decisions if job_id in again],
+            [one[0] for one in decisions if one[0] in again],
+            [one[1] for one in decisions if one[0] in again],
         )
     await copy_rows(
         uow,
         "match_decisions",
-        ("job_id", "attempt", "node_id", "explanation"),
-        [(job_id, attempt, node_id, to_json(told)) for job_id, attempt, node_id, told in decisions],
+        ("job_id", "attempt", "node_id", "explanation", "inputs"),
+        [
+            (job_id, attempt, node_id, to_json(told), None if inputs is None else to_json(inputs))
+            for job_id, attempt, node_id, told, inputs in decisions
+        ],
     )
 
 
@@ -165,3 +183,17 @@ async def decision(uow: UnitOfWork, job_id: str) -> dict[str, Any] | None:
     if row is None:
         return None
     return {"attempt": row[0], "node_id": row[1], "at": row[3], **row[2]}
+
+
+async def decisions(uow: UnitOfWork, job_id: str) -> list[StoredDecision]:
+    """Every decision kept of the job with the offer that followed it, oldest first: one an attempt."""
+    rows = await uow.sql.fetch(
+        """SELECT d.attempt, d.node_id, d.explanation, d.inputs, d.at, o.node_id, o.price, o.slots
+        FROM match_decisions d LEFT JOIN offers o ON o.job_id = d.job_id AND o.attempt = d.attempt
+        WHERE d.job_id = $1 ORDER BY d.attempt""",
+        job_id,
+    )
+    return [
+        StoredDecision(row[0], row[1], row[2], row[3], row[4], None if row[5] is None else (row[5], row[6], row[7]))
+        for row in rows
+    ]

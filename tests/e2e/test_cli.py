@@ -22,6 +22,13 @@ import pytest
 from app.store import revision
 
 HAE = [sys.executable, "-m", "app"]
+CHAIN = {
+    "SOLANA_RPC_URL": "http://127.0.0.1:1",
+    "SOLANA_WS_URL": "ws://127.0.0.1:1",
+    "NODE_REGISTRY_PROGRAM_ID": "Vote111111111111111111111111111111111111111",
+    "JOB_RECEIPT_PROGRAM_ID": "Stake11111111111111111111111111111111111111",
+    "PAYMENT_SPLITTER_PROGRAM_ID": "Config1111111111111111111111111111111111111",
+}
 pytestmark = pytest.mark.e2e
 
 
@@ -193,6 +200,9 @@ def test_keys_are_listed_without_their_secrets_and_revoked(home: dict[str, str])
     listed = hae(home, "keys", "list", "--json").stdout
     assert made["id"] in listed
     assert made["key"] not in listed
+    assert hae(home, "keys", "set", made["id"], "--weight", "3", "--max-active", "8").returncode == 0
+    (limited,) = [one for one in json.loads(hae(home, "keys", "list", "--json").stdout) if one["id"] == made["id"]]
+    assert (limited["weight"], limited["max_active"], limited["max_queued"]) == (3, 8, None)
     assert hae(home, "keys", "revoke", made["id"]).returncode == 0
     again = hae(home, "keys", "revoke", made["id"])
     assert (again.returncode, len(again.stderr.strip().splitlines())) == (1, 1)
@@ -233,6 +243,15 @@ def test_a_named_database_must_be_migrated_first(home: dict[str, str], empty_dat
             "reached",
         ),
         (("serve", "--config", "/nowhere.json"), {}, 2, "/nowhere.json"),
+        *(
+            (
+                (command,),
+                {"HAE_MATCHMAKER_ALGORITHM": "dearest", **CHAIN},
+                2,
+                "unknown policy 'dearest'; known are reputation_weighted",
+            )
+            for command in ("worker", "listener", "up")
+        ),
         (("keys", "create", "--scope", "king"), {}, 2, "king"),
         (("nonsense",), {}, 2, "nonsense"),
     ],

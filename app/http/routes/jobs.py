@@ -67,9 +67,13 @@ class JobHistory(msgspec.Struct, kw_only=True):
 class JobMatch(msgspec.Struct, kw_only=True):
     """Why the job's node was chosen, or why none was; ``attempt`` is 0 before the first look.
 
-    ``rejects`` counts nodes by the first requirement they failed; ``top``: the best candidates with total, score,
-    price (HYPER per GPU-hour) and terms, out of ``scale``. ``verdict``: why there is none (busy, offline, declined,
-    never_fits), empty when there is one.
+    ``told``: all of it in a sentence or two. ``verdict``: why there is none (busy, offline, declined, quota,
+    never_fits), else empty. ``top``: the best candidates with total, score, price (HYPER per GPU-hour) and terms, out
+    of ``scale``; ``refused``: those tried before in vain, and why; ``set_aside``: better ones kept for other jobs.
+    ``feasible`` and ``rejects`` (nodes by the first requirement they failed) are all nodes of the view at
+    ``counted_at_version``; null where a large network was not counted. Without a node: ``busy`` and ``offline`` count
+    those that lack nothing else, and ``relaxations`` are single changes that would find one. ``view_age_s``: seconds
+    since the view was confirmed, null = unknown.
     """
 
     job_id: str
@@ -78,12 +82,21 @@ class JobMatch(msgspec.Struct, kw_only=True):
     at: str = ""
     policy: str = ""
     verdict: str = ""
-    feasible: int = 0
+    told: str = ""
+    feasible: int | None = None
     rejects: dict[str, int] = {}
+    counted_at_version: int | None = None
     weights: dict[str, int] = {}
     scale: int = 0
     view_version: int = 0
+    view_age_s: float | None = None
+    chosen: dict[str, Any] = {}
     top: list[dict[str, Any]] = []
+    refused: list[dict[str, str]] = []
+    set_aside: int = 0
+    busy: int = 0
+    offline: int = 0
+    relaxations: list[dict[str, Any]] = []
 
 
 def with_key(data: SubmitJob, header: str) -> SubmitJob:

@@ -82,5 +82,7 @@ async def test_the_stored_explanation_is_the_oracles(db: Database) -> None:
             for one in said.ranking[:5]
         ]
         assert stored["policy"] == policy
+        assert stored["counted_at_version"] == stored["view_version"]
+        assert stored["view_age_s"] >= 0
         placed += best is not None
     assert 20 < placed < 60, "the cases are all alike"

@@ -75,7 +75,7 @@ async def match(engine: NamedDependency[Engine], data: JSONBody[LegacyMatchReque
         min_vram_gb=math.ceil(asked.vram_min or 0),
         capabilities=parse_capabilities(named) if named else int(TYPE_CAPABILITIES[data.job_type]),
     )
-    found, _ = await market.preview(engine.views, wanted, engine.settings.matchmaker.algorithm)
+    found = await market.preview(engine.views, wanted, engine.settings.matchmaker.algorithm)
     if found.best is None:
         return LegacyNoMatch(False, "no_match")
     row = await nodes.any_node(engine.db, found.best.node_id)
