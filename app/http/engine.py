@@ -20,16 +20,20 @@ from app.services.nodes import Registration
 from app.services.ownership import Ownership
 from app.services.pulse import Pulse
 from app.services.registration import Answer, register_many
-from app.services.views import ViewKeeper, matchmaker_from
+from app.services.views import ViewKeeper, views_from
 from app.settings import Settings
 from app.store import events, jobs
 from app.store.bus import Bus, HintMessage
 from app.store.db import Database
+from app.store.deltas import DeltaStream
 from app.store.nodes import NodeRow
 from app.store.offers import OpenOffer
 from app.store.results import NewReport
 from graphs.agent import AgentRunner
 from tools.context import ToolContext
+
+IDLE_S = 5.0
+"""Seconds between looks at the nodes while nobody asks."""
 
 
 @dataclass(slots=True)
@@ -39,6 +43,7 @@ class Engine:
     settings: Settings
     db: Database
     bus: Bus
+    deltas: DeltaStream
     auth: Authenticator
     views: ViewKeeper
     figures: NetworkFigures
@@ -57,7 +62,15 @@ class Engine:
     async def start(self) -> None:
         """Start the tasks behind the routes."""
         self.db.on_commit = self.bus.publish
-        parts = (self.job_desk.run, self.event_desk.run, self.offer_desk.run, self.pulse.run, self._listen)
+        parts = (
+            self.job_desk.run,
+            self.event_desk.run,
+            self.offer_desk.run,
+            self.pulse.run,
+            self.views.listen,
+            self._keep_view,
+            self._listen,
+        )
         self._tasks += [asyncio.create_task(keep_running(part, self.stopping)) for part in parts]
 
     async def close(self) -> None:
@@ -65,7 +78,12 @@ class Engine:
         self.stopping.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.bus.close()
+        await self.deltas.close()
         await self.db.close()
+
+    async def _keep_view(self, stop: asyncio.Event) -> None:
+        # Requests have it refreshed when they come: this only keeps the first of them from paying for hours.
+        await self.views.run(stop, every_s=IDLE_S)
 
     async def _listen(self, stop: asyncio.Event) -> None:
         await self.bus.listen(self._heard, stop)
@@ -74,6 +92,8 @@ class Engine:
         self.job_desk.wake(message.jobs)
         self.event_desk.wake(message.jobs)
         self.offer_desk.wake(message.nodes)
+        if message.view:
+            self.views.nudge()
 
 
 def build_engine(settings: Settings) -> Engine:
@@ -86,7 +106,8 @@ def build_engine(settings: Settings) -> Engine:
         pgbouncer=database.pgbouncer,
         application="hae serve",
     )
-    views = ViewKeeper(db, matchmaker_from(settings.matchmaker), settings.matchmaker.refresh_s)
+    deltas = DeltaStream(settings.redis.url)
+    views = views_from(settings, db, deltas)
     figures = NetworkFigures(db)
 
     async def job_states(ids: list[str]) -> dict[str, tuple[JobState, int]]:
@@ -118,6 +139,7 @@ def build_engine(settings: Settings) -> Engine:
         settings=settings,
         db=db,
         bus=Bus(settings.redis.url),
+        deltas=deltas,
         auth=Authenticator(db, settings.server.api_key),
         views=views,
         figures=figures,

@@ -24,15 +24,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Hints:
-    """What a commit may wake: sent over Valkey once the transaction is in, lost without harm."""
+    """What a commit may wake: sent over Valkey once the transaction is in, lost without harm.
+
+    ``view``: rows of nodes have changed that views of the network hear of by asking for them.
+    """
 
     work: bool = False
     outbox: bool = False
+    view: bool = False
     nodes: set[str] = field(default_factory=set)
     jobs: set[str] = field(default_factory=set)
 
     def __bool__(self) -> bool:
-        return self.work or self.outbox or bool(self.nodes) or bool(self.jobs)
+        return self.work or self.outbox or self.view or bool(self.nodes) or bool(self.jobs)
 
 
 @dataclass(slots=True)

@@ -8,11 +8,14 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
 
-from app.services.views import ViewKeeper, matchmaker_from
+from app.services.health import rules_from
+from app.services.quotas import quota_rules
+from app.services.views import views_from
 from app.settings import Settings
 from app.store.bus import Bus, HintMessage
 from app.store.db import Database
 from app.store.deliveries import DeliveryRows
+from app.store.deltas import DeltaStream
 from app.webhooks.configured import endpoints_from
 from app.webhooks.dispatcher import Dispatcher
 from app.webhooks.guard import Guard
@@ -37,17 +40,20 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
         application="hae worker",
     )
     bus = Bus(settings.redis.url)
+    deltas = DeltaStream(settings.redis.url)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(bus.close)
+        stack.push_async_callback(deltas.close)
         stack.push_async_callback(db.close)
         db.on_commit = bus.publish
-        views = ViewKeeper(db, matchmaker_from(settings.matchmaker), settings.matchmaker.refresh_s)
+        views = views_from(settings, db, deltas)
         waves = WaveLoop(WaveRunner(db, views, _limits(settings)), settings.worker.poll_s)
         sweeper = Sweeper(
             db,
             sweep_s=settings.worker.sweep_s,
             offline_after_s=settings.nodes.offline_after_s,
             idempotency_ttl_s=settings.jobs.idempotency_ttl_s,
+            health_rules=rules_from(settings.nodes),
         )
         guard = Guard(settings.webhooks.allow_networks)
         limits = Limits(total_s=settings.webhooks.timeout_s, concurrency=settings.webhooks.concurrency)
@@ -60,11 +66,14 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
                 waves.wake()
             if message.outbox:
                 dispatcher.wake()
+            if message.view:
+                views.nudge()
 
         log.info("worker up: %d webhook endpoints", len(endpoints))
         await _together(
             stop,
             views.run(stop),
+            views.listen(stop),
             waves.run(stop),
             sweeper.run(stop),
             dispatcher.run(stop),
@@ -89,4 +98,6 @@ def _limits(settings: Settings) -> WaveLimits:
         wave_size=settings.worker.wave_size,
         offer_ttl_s=settings.jobs.offer_ttl_s,
         poison_tries=settings.jobs.poison_tries,
+        health=rules_from(settings.nodes),
+        quotas=quota_rules(settings.jobs),
     )
