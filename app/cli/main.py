@@ -26,6 +26,9 @@ MODULES = {
     "keys": "keys",
     "migrate": "database",
     "graph": "graph",
+    "audit": "audit",
+    "simulate": "simulate",
+    "policy": "policy",
     "bench": "bench",
 }
 """Commands and the modules they live in: only the one that is run is loaded, which halves start and memory."""
