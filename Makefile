@@ -78,7 +78,14 @@ format: $(STAMP) ## Format the code and apply the safe fixes
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(STAMP) ## Measure jobs, decoding and indexing a second, against peers where there are any
+bench: $(STAMP) ## Measure matching, claims, jobs, decoding and indexing, against peers where there are any (ARGS=--json)
+	@$(BIN)/hae bench match --nodes 10000 $(ARGS)
+	@$(BIN)/hae bench match --nodes 100000 $(ARGS)
+	@$(BIN)/hae bench match --nodes 1000000 --runs 3 $(ARGS)
+	@$(BIN)/hae bench claims $(ARGS)
+	@$(BIN)/hae bench place --nodes 10000 $(ARGS)
+	@$(BIN)/hae bench heartbeats $(ARGS)
+	@$(BIN)/hae bench view $(ARGS)
 	@$(BIN)/hae bench lifecycle $(ARGS)
 	@$(BIN)/hae bench decode $(ARGS)
 	@$(BIN)/hae bench replay $(ARGS)

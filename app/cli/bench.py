@@ -18,6 +18,8 @@ from app.bench import decode as decode_bench
 from app.bench import lifecycle as lifecycle_bench
 from app.bench import replay as replay_bench
 from app.bench.pgbench import simple_update_tps
+from app.cli.bench_claims import claims, heartbeats, place
+from app.cli.bench_match import match, view
 from app.settings import LogSettings
 from app.store import migrate
 from app.store.scratch import scratch_database, server_setting, settle
@@ -28,6 +30,10 @@ commands = typer.Typer(no_args_is_help=True, help="Benchmarks; each prints one J
 
 def add_to(cli: typer.Typer) -> None:
     cli.add_typer(commands, name="bench")
+
+
+for command in (match, view, claims, place, heartbeats):
+    commands.command()(command)
 
 
 @commands.callback()

@@ -32,11 +32,11 @@ async def scratch_database(url: str) -> AsyncIterator[str]:
 
 
 async def settle(url: str) -> None:
-    """Write what is dirty and gather statistics, so that a measurement starts from rest."""
+    """Tidy up, gather statistics and write what is dirty, so that a measurement starts from rest."""
     connection = await asyncpg.connect(url)
     try:
+        await connection.execute("VACUUM (ANALYZE)")
         await connection.execute("CHECKPOINT")
-        await connection.execute("ANALYZE")
     finally:
         await connection.close()
 
