@@ -37,6 +37,7 @@ class BlockTable:
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
         self.quality = weights.quality
+        self._weight = sum(weights.quality)
         self.models = Codes()
         self.regions = Codes()
         self._reset(1)
@@ -50,15 +51,17 @@ class BlockTable:
         self.ids: list[str] = [""] * (blocks * BLOCK)
         self._score_bounds: dict[Terms, ScoreBound] = {}
         self._stale: set[int] = set()
+        # Of slots that were adjusted since their row was written: the weighted sum of their terms but the load.
+        self._bases: dict[int, int] = {}
         self._rooms: dict[tuple[int, int], int] = {}
         self._spare: list[int] = []
         self._newcomers = 0
+        self._of_models: dict[tuple[int, ...] | None, Positions] = {}
         self.wrote()
 
     def wrote(self) -> None:
-        """Note that rows or blocks changed: what was derived from them for many queries is void."""
+        """Note that rows changed: what was derived from them for many queries is void."""
         self._rows: Rows | None = None
-        self._of_models: dict[tuple[int, ...] | None, Positions] = {}
         self.writes = getattr(self, "writes", 0) + 1
 
     @property
@@ -127,6 +130,9 @@ class BlockTable:
     def refresh(self, slots: Positions) -> None:
         """Score these slots anew and make the bounds of their blocks exact."""
         self.columns.score[slots] = scores_of(self.columns, slots, self.quality)
+        if self._bases:
+            for slot in slots.tolist():
+                self._bases.pop(slot, None)
         self._settle(np.unique(slots // BLOCK), known=True)
 
     def lowered(self, slot: int) -> None:
@@ -136,7 +142,18 @@ class BlockTable:
         for bound in self._score_bounds.values():
             bound.stale.add(block)
 
-    def raised(self, slot: int, terms: Terms, score: int) -> None:
+    def reload(self, slot: int, load: int) -> int:
+        """Score a slot anew of which only the load has changed; ``load``: the term. Returns the score."""
+        base = self._bases.get(slot)
+        if base is None:
+            unloaded = self.quality._replace(load=0)
+            base = sum(weight * term for weight, term in zip(unloaded, self.terms(slot), strict=True))
+            self._bases[slot] = base
+        score = (base + self.quality.load * load) // self._weight
+        self.columns.score[slot] = score
+        return score
+
+    def raised(self, slot: int, score: int) -> None:
         """A slot may have become better: the bounds must cover it at once. ``score``: under the network's weights."""
         columns, block = self.columns, slot // BLOCK
         have = int(columns.have[slot])
@@ -145,7 +162,7 @@ class BlockTable:
         price, traits = int(columns.price[slot]), int(columns.traits[slot])
         self.open.raise_to(block, have=have, traits=traits, price=price, score=score)
         for bound in self._score_bounds.values():
-            bound.cover(block, terms)
+            bound.cover(block, self.terms(slot))
 
     def tighten(self) -> None:
         """Look anew at the blocks that became worse, once there are enough of them to make it cheap."""
@@ -198,6 +215,8 @@ class BlockTable:
         else:
             self.block_model[block] = NO_MODEL
             self._spare.append(block)
+            self._of_models.clear()
+        self._bases.pop(slot, None)
         self.wrote()
 
     def _new_block(self, model: int) -> int:
@@ -209,6 +228,7 @@ class BlockTable:
                 self._grow(block + 1 + block // 16)
             self.used += 1
         self.block_model[block] = model
+        self._of_models.clear()
         self.wrote()
         return block
 

@@ -139,7 +139,7 @@ class Search:
         bound = policy.keys(tops, lows, least, pool.percent)
         few = min(FIRST, len(blocks) - 1)
         take = np.array(sorted({*np.argpartition(bound[0], few)[:few].tolist(), lowest}))
-        most = AT_ONCE
+        most = 24
         while True:
             left[take] = False
             pool.add(self._scan(blocks[take]))

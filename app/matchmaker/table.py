@@ -11,13 +11,14 @@ from app.core.errors import Conflict, NotFound
 from app.core.nodes import NodeRecord
 from app.matchmaker import packing as p
 from app.matchmaker.arrays import Ints, Mask, Positions, SmallWords, Words
-from app.matchmaker.batch import NodeBatch, NodeDeltas, batch_of, check_record
+from app.matchmaker.batch import NodeBatch, NodeDeltas, batch_of
 from app.matchmaker.blocks import BlockTable
 from app.matchmaker.columns import BLOCK
 from app.matchmaker.packs import pack
 from app.matchmaker.rank import hash_node
 from app.matchmaker.scores import unpacked
-from app.matchmaker.weights import Weights, weighted_score
+from app.matchmaker.terms import load_term
+from app.matchmaker.weights import Weights
 
 _MANY: Final = BLOCK
 """From this many new nodes on, an empty table is laid out afresh rather than filled one by one."""
@@ -147,13 +148,11 @@ class NodeTable(BlockTable):
         free = 0 if active and p.TRIAL.of(traits) else capacity - active
         word = word & ~(p.FREE.mask | p.ACTIVE.mask) | free << p.FREE.shift | active << p.ACTIVE.shift
         self.columns.have[slot] = word
-        terms = self.terms(slot)
-        score = weighted_score(terms, self.quality)
-        self.columns.score[slot] = score
+        score = self.reload(slot, load_term(free, capacity))
         if slots > 0:
             self.lowered(slot)
         else:
-            self.raised(slot, terms, score)
+            self.raised(slot, score)
         self._version += 1
 
     def rebuild(self) -> None:
@@ -223,7 +222,6 @@ class NodeTable(BlockTable):
         for record in records:
             held = self._held_version(record.id, accepted)
             if held is None or ahead <= (record.version - held) % _VERSIONS < _VERSIONS // 2:
-                check_record(record)
                 accepted[record.id] = record
         if not accepted:
             return 0
