@@ -52,10 +52,12 @@ async def test_what_a_killed_worker_ran_goes_on_when_it_is_started_again(hae: Ha
     assert await run_fleet([dying], asyncio.Event()) == 0
     job = await until_state(as_(hae, "alice"), job_id, ["assigned"])
     stop = asyncio.Event()
-    again = [config(hae, "reference-2", "ref 2"), config(hae, "reference-3", "ref 2")]
-    fleet = asyncio.create_task(run_fleet(again, stop))
+    other = asyncio.create_task(run_fleet([config(hae, "reference-3", "ref 2")], stop))
+    # A job of its own shows that it is there before the first one is back.
+    await until_state(as_(hae, "alice"), await submitted(hae, "ref 2"), ["completed"])
+    again = asyncio.create_task(run_fleet([config(hae, "reference-2", "ref 2")], stop))
     done = await until_state(as_(hae, "alice"), job_id, ["completed"])
     assert done["attempt"] == 2
     assert done["node_id"] != job["node_id"]
     stop.set()
-    assert await fleet == 0
+    assert await asyncio.gather(other, again) == [0, 0]
