@@ -1,17 +1,19 @@
 """Microseconds a match on an in-memory view, against exact SQL and the query of the engine before this one.
 
-All three answer the same queries on the same made-up network, in turns. Every answer of the view is held against the
-exact SQL's: the totals must be equal, down to the last millionth.
+All three answer the same queries on the same made-up network, in turns. Between turns, off the clock, the load of some
+nodes changes for all of them alike, as jobs come and go. Every answer of the view is held against the exact SQL's: the
+totals of the best five must be equal, down to the last millionth.
 """
 
 from __future__ import annotations
 
 import gc
 import itertools
+import random
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from app.bench.networks import jobs, network
@@ -26,9 +28,11 @@ from app.store import peers
 from app.store.db import Database
 from app.store.scratch import settle
 
-QUERIES = 2_000
-SQL_SECONDS = 2.0
-"""How long each of the peers is measured a run; a slow one answers fewer of the queries."""
+TURNS = 4
+TURN = 1_024
+"""Queries of a turn, and nodes whose load changes before it: a job changes the load of one node."""
+SQL_TURN = 64
+"""Those of a turn's queries that the peers are asked: they take longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,86 +86,110 @@ async def measure(url: str, *, nodes: int, runs: int, told: Callable[[str], None
     records = network(nodes)
     view = NodeView(weights)
     view.load(batch_of(records))
-    asked = list(itertools.islice(jobs(), QUERIES))
-    queries = [Query(f"job_{number}", one) for number, one in enumerate(asked)]
+    wishes = jobs()
     db = Database(url, pool_size=1, application="hae bench")
+    mine, exact, legacy = [], [], []
+    mismatches = compared = 0
     try:
         async with db.unit() as uow:
             await peers.prepare(uow, bases(records, weights), load_weight=weights.load, weights=sum(weights.quality))
         await settle(url)
-        del records
-        view_runs, exact_runs, legacy_runs = [], [], []
-        mismatches = compared = 0
-        # The first run warms all three up and is not counted.
+        world = _World(view, records)
+        # The first run warms all of them up and is not counted.
         for number in range(runs + 1):
-            mine = _matched(view, queries)
-            async with db.unit() as uow:
-                # Whichever of the two exact statements is faster here is the peer.
-                plain, wrong, seen = await _asked(
-                    asked, lambda one: peers.exact_match(uow, one, weights.price), mine[1]
-                )
-                pruned, also, more = await _asked(
-                    asked, lambda one: peers.pruned_match(uow, one, weights.price), mine[1]
-                )
-                legacy, _, _ = await _asked(asked, lambda one: peers.legacy_match(uow, one), None)
-            mismatches, compared = mismatches + wrong + also, compared + seen + more
+            spent = _Spent()
+            for _ in range(TURNS):
+                async with db.unit() as uow:
+                    await peers.change_load(uow, *world.turn())
+                asked = list(itertools.islice(wishes, TURN))
+                totals = _matched(view, asked, spent.view)
+                part = random.Random(number).sample(range(TURN), SQL_TURN)
+                async with db.unit() as uow:
+                    for at in part:
+                        answers = (
+                            await _timed(peers.exact_match(uow, asked[at], weights.price), spent.plain),
+                            await _timed(peers.pruned_match(uow, asked[at], weights.price), spent.pruned),
+                        )
+                        await _timed(peers.legacy_match(uow, asked[at]), spent.legacy)
+                        compared += len(answers)
+                        mismatches += sum([total for _, total in one] != totals[at] for one in answers)
             if number:
-                view_runs.append(mine[0])
-                exact_runs.append(min(statistics.median(plain), statistics.median(pruned)))
-                legacy_runs.append(statistics.median(legacy))
+                mine.append(sorted(spent.view))
+                # Whichever of the two exact statements is faster here is the peer.
+                exact.append(min(statistics.median(spent.plain), statistics.median(spent.pruned)))
+                legacy.append(statistics.median(spent.legacy))
                 told(
-                    f"run {number} of {runs}: match {_at(mine[0], 0.5):.1f} us, exact SQL {exact_runs[-1]:,.0f} us, "
-                    f"legacy SQL {legacy_runs[-1]:,.0f} us, {mismatches} mismatches in {compared} comparisons"
+                    f"run {number} of {runs}: match {_at(mine[-1], 0.5):.1f} us, exact SQL {exact[-1]:,.0f} us (plain "
+                    f"{statistics.median(spent.plain):,.0f}), legacy SQL {legacy[-1]:,.0f} us, {mismatches} mismatches "
+                    f"in {compared} comparisons"
                 )
     finally:
         await db.close()
     return Matches(
         nodes=nodes,
-        match_us_p50=statistics.median(_at(run, 0.5) for run in view_runs),
-        match_us_p99=statistics.median(_at(run, 0.99) for run in view_runs),
-        matches_per_s=statistics.median(len(run) / (sum(run) / 1e6) for run in view_runs),
-        exact_sql_us_p50=statistics.median(exact_runs),
-        legacy_sql_us_p50=statistics.median(legacy_runs),
+        match_us_p50=statistics.median(_at(run, 0.5) for run in mine),
+        match_us_p99=statistics.median(_at(run, 0.99) for run in mine),
+        matches_per_s=statistics.median(len(run) / (sum(run) / 1e6) for run in mine),
+        exact_sql_us_p50=statistics.median(exact),
+        legacy_sql_us_p50=statistics.median(legacy),
         mismatches=mismatches,
         compared=compared,
     )
 
 
-def _matched(view: NodeView, queries: Sequence[Query]) -> tuple[list[float], list[int | None]]:
-    """Sorted microseconds of each query, and the best totals in the queries' order."""
-    spent, totals = [], []
+@dataclass(slots=True)
+class _Spent:
+    """Microseconds of each query of a run."""
+
+    view: list[float] = field(default_factory=list)
+    plain: list[float] = field(default_factory=list)
+    pruned: list[float] = field(default_factory=list)
+    legacy: list[float] = field(default_factory=list)
+
+
+class _World:
+    """The nodes whose load changes."""
+
+    def __init__(self, view: NodeView, records: Sequence[NodeRecord]) -> None:
+        self._view = view
+        self._rng = random.Random(7)
+        self._nodes = [(node.id, node.capacity) for node in records]
+
+    def turn(self) -> tuple[list[str], list[int]]:
+        """Change the load of TURN nodes in the view; their ids and free slots."""
+        ids, free = [], []
+        for node_id, capacity in self._rng.sample(self._nodes, min(TURN, len(self._nodes))):
+            held = self._view.get(node_id)
+            left = self._rng.choice((capacity, self._rng.randint(0, capacity)))
+            if held is not None:
+                self._view.adjust(node_id, capacity - left - held.active_jobs)
+            ids.append(node_id)
+            free.append(left)
+        return ids, free
+
+
+def _matched(view: NodeView, asked: Sequence[Requirements], spent: list[float]) -> list[list[int]]:
+    """The totals of each query's best; its microseconds go into ``spent``."""
+    queries = [Query(f"job_{number}", one) for number, one in enumerate(asked)]
+    found = []
     # As in the engine, collections are rare; here none falls into a match of some microseconds.
-    gc.collect()
     gc.disable()
     try:
         for query in queries:
             began = time.perf_counter_ns()
-            best = view.match(query).best
+            match = view.match(query)
             spent.append((time.perf_counter_ns() - began) / 1000)
-            totals.append(None if best is None else best.total)
+            found.append(match)
     finally:
         gc.enable()
-    return sorted(spent), totals
+    return [[candidate.total for candidate in match.candidates] for match in found]
 
 
-async def _asked(
-    asked: Sequence[Requirements], ask: Callable[[Requirements], Awaitable[Any]], totals: Sequence[int | None] | None
-) -> tuple[list[float], int, int]:
-    """Microseconds of each query until SQL_SECONDS are over, and how many answers were wrong, of how many."""
-    spent: list[float] = []
-    wrong = compared = 0
-    stop = time.perf_counter() + SQL_SECONDS
-    for number, one in enumerate(asked):
-        began = time.perf_counter()
-        answer = await ask(one)
-        ended = time.perf_counter()
-        spent.append((ended - began) * 1e6)
-        if totals is not None:
-            compared += 1
-            wrong += (None if answer is None else answer[1]) != totals[number]
-        if ended > stop:
-            break
-    return spent, wrong, compared
+async def _timed(answer: Awaitable[Any], spent: list[float]) -> Any:
+    began = time.perf_counter()
+    found = await answer
+    spent.append((time.perf_counter() - began) * 1e6)
+    return found
 
 
 def _at(ordered: Sequence[float], share: float) -> float:

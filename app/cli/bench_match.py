@@ -30,8 +30,8 @@ def match(
     """Microseconds a match: top 5 of all feasible nodes under the default policy, in one process.
 
     The peers answer the same queries on the same nodes in a local PostgreSQL: exact SQL with covering indexes (the
-    faster of two statements), and the query of the engine before this one, which is not exact. Every answer is held
-    against the exact SQL's.
+    faster of two statements), and the query of the engine before this one, which is not exact. Every 1,024 queries the
+    load of 1,024 nodes changes, off the clock. The answers are held against the exact SQL's.
     """
     setup_logging(LogSettings(level="warning"), "bench")
     with tempfile.TemporaryDirectory(prefix="hae-bench-") as scratch:

@@ -16,6 +16,7 @@ import numpy as np
 
 from app.core.errors import HaeError, InvalidInput
 from app.matchmaker.arrays import Ints, Positions, Scores
+from app.matchmaker.rank import nth_highest
 from app.matchmaker.terms import SCALE, price_term, price_terms
 from app.matchmaker.weights import DEFAULT_WEIGHTS, Weights, blend, weighted_score
 
@@ -83,8 +84,7 @@ class Policy:
         # row further below the n-th best figure than that has a total as good as the n-th best. 2 more for the doubles.
         figures = (percent * cheapest * SCALE) / prices
         figures += (100 - percent) * scores
-        least = np.partition(figures, len(figures) - n)[len(figures) - n]
-        found: Positions = (figures >= least - (percent + 102)).nonzero()[0]
+        found: Positions = (figures >= nth_highest(figures, n) - (percent + 102)).nonzero()[0]
         return found
 
     def total(self, score: int, price_term: int, percent: int) -> int:

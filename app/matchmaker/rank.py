@@ -5,13 +5,19 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.matchmaker.arrays import Ints, Positions, SmallWords, Words
 
 _SHIFT_30, _SHIFT_27, _SHIFT_31 = np.uint64(30), np.uint64(27), np.uint64(31)
 _MULTIPLY_1, _MULTIPLY_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+
+
+_FEW = 8
+_HIGHEST = {4: 2**31 - 1, 8: 2**63 - 1}
 
 
 def hash_job(job_id: str) -> int:
@@ -64,3 +70,30 @@ def shortlist(keys: Sequence[Ints], tie: Callable[[Positions], Words], n: int) -
         pool = pool[hashes <= np.partition(hashes, n - 1)[n - 1]]
     taken.append(pool)
     return np.concatenate(taken)
+
+
+def nth_highest(figures: NDArray[np.float64], n: int) -> float:
+    """The n-th highest of at least ``n`` figures. For few it is fastest to take the highest away again and again."""
+    if n > _FEW:
+        return float(np.partition(figures, len(figures) - n)[len(figures) - n])
+    taken = []
+    value = 0.0
+    for _ in range(n):
+        at = figures.argmax()
+        value = figures[at]
+        taken.append((at, value))
+        figures[at] = -np.inf
+    for at, before in taken:
+        figures[at] = before
+    return float(value)
+
+
+def lowest(keys: NDArray[np.signedinteger[Any]], n: int) -> list[int]:
+    """Positions of the ``n`` lowest keys, or of all if there are fewer."""
+    left = keys.copy()
+    found = []
+    for _ in range(min(n, len(left))):
+        at = int(left.argmin())
+        found.append(at)
+        left[at] = _HIGHEST[left.dtype.itemsize]
+    return found

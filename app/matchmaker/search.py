@@ -14,11 +14,11 @@ import numpy as np
 
 from app.matchmaker.arrays import Ints, Mask, Positions, Scores
 from app.matchmaker.blocks import BlockTable
-from app.matchmaker.bounds import known_rows
+from app.matchmaker.bounds import NEVER, known_rows
 from app.matchmaker.columns import BLOCK
 from app.matchmaker.packing import CAPACITY, GUARD, Probe
 from app.matchmaker.policy import Policy
-from app.matchmaker.rank import hash_job, shortlist, tie_hashes
+from app.matchmaker.rank import hash_job, lowest, shortlist, tie_hashes
 from app.matchmaker.scores import unpacked
 from app.matchmaker.terms import Terms
 
@@ -134,12 +134,11 @@ class Search:
         lows = table.open.price[blocks]
         tops = table.score_bound(pool.quality)[blocks]
         left = np.ones(len(blocks), np.bool_)
-        lowest = int(lows.argmin())
-        least = int(lows[lowest])
+        cheapest = int(lows.argmin())
+        least = int(lows[cheapest])
         bound = policy.keys(tops, lows, least, pool.percent)
-        few = min(FIRST, len(blocks) - 1)
-        take = np.array(sorted({*np.argpartition(bound[0], few)[:few].tolist(), lowest}))
-        most = 24
+        take = np.array(sorted({*lowest(bound[0], FIRST), cheapest}))
+        most = AT_ONCE
         while True:
             left[take] = False
             pool.add(self._scan(blocks[take]))
@@ -150,7 +149,13 @@ class Search:
                     # Of what may be cheaper the key is not known yet; of the rest it is no better than this.
                     least = pool.cheapest
                     bound = policy.keys(tops, np.maximum(lows, least), least, pool.percent)
-                need = left & ((lows < least) | _not_worse(bound, limit))
+                cheaper = left & (lows < least)
+                if cheaper.any():
+                    need = cheaper | (left & _not_worse(bound, limit))
+                else:
+                    # The cheapest is known for good, and with it every figure: who is not among the best never will be.
+                    pool.prune()
+                    need = left & _not_worse(bound, limit)
             at = need.nonzero()[0]
             if not len(at):
                 return
@@ -170,8 +175,9 @@ class _Pool:
         self.slots: Positions = _NOTHING
         self.prices: Ints = _NOTHING
         self.scores: Scores = _NOTHING
-        self.cheapest = 0
-        self._cheapest_at = 0
+        self.cheapest = NEVER
+        self.cheapest_slot = -1
+        self.cheapest_score = 0
         self._at: Positions | None = None
         self._keys: tuple[Scores, ...] = ()
         self._ranked = False
@@ -186,9 +192,17 @@ class _Pool:
             self.scores = np.concatenate([self.scores, scores])
         else:
             self.slots, self.prices, self.scores = slots, prices, scores
-        self._cheapest_at = int(self.prices.argmin())
-        self.cheapest = int(self.prices[self._cheapest_at])
+        at = int(prices.argmin())
+        if prices[at] < self.cheapest:
+            self.cheapest, self.cheapest_slot, self.cheapest_score = int(prices[at]), int(slots[at]), int(scores[at])
         self._ranked = False
+
+    def prune(self) -> None:
+        """Forget all but the n best and what equals the n-th."""
+        self._rank()
+        if self._at is not None:
+            self.slots, self.prices, self.scores = self.slots[self._at], self.prices[self._at], self.scores[self._at]
+            self._at = None
 
     def limit(self) -> tuple[int, ...]:
         """The keys of the n-th best."""
@@ -208,8 +222,7 @@ class _Pool:
             picked = shortlist(keys, lambda at: tie_hashes(hash_job(job_id), ties[slots[at]]), self.n)
             slots, prices, scores = slots[picked], prices[picked], scores[picked]
             keys = tuple(key[picked] for key in keys)
-        at = self._cheapest_at
-        return Found(slots, keys, prices, scores, self.cheapest, int(self.slots[at]), int(self.scores[at]))
+        return Found(slots, keys, prices, scores, self.cheapest, self.cheapest_slot, self.cheapest_score)
 
     def _rank(self) -> None:
         if self._ranked:

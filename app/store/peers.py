@@ -107,40 +107,50 @@ async def prepare(
     )
 
 
-async def exact_match(uow: UnitOfWork, asked: Requirements, percent: int) -> tuple[str, int] | None:
-    """The best node for these requirements and its total, as the policy reputation_weighted has it; ties by anything.
+async def exact_match(uow: UnitOfWork, asked: Requirements, percent: int, n: int = 5) -> list[tuple[str, int]]:
+    """The ``n`` best nodes for these requirements with their totals, as reputation_weighted has it; ties by anything.
 
-    ``percent``: the price's share of the total. Exact: the cheapest feasible price first, then the best total among all
-    feasible nodes. The filters that are asked for alone are in the statement.
+    ``percent``: the price's share of the total. Exact: the cheapest feasible price first, then the best totals among
+    all feasible nodes. The filters that are asked for alone are in the statement.
     """
     where, values = _where(asked)
-    row = await uow.sql.fetchrow(
+    rows = await uow.sql.fetch(
         f"""WITH f AS NOT MATERIALIZED (SELECT id, score, price FROM peer_nodes WHERE {where}),
         cheapest AS MATERIALIZED (SELECT price FROM f ORDER BY price LIMIT 1)
-        SELECT id, {_total(percent)} AS total FROM f ORDER BY total DESC LIMIT 1""",
+        SELECT id, {_total(percent)} AS total FROM f ORDER BY total DESC LIMIT {n}""",
         *values,
     )
-    return None if row is None else (row[0], row[1])
+    return [(row[0], row[1]) for row in rows]
 
 
-async def pruned_match(uow: UnitOfWork, asked: Requirements, percent: int) -> tuple[str, int] | None:
+async def pruned_match(uow: UnitOfWork, asked: Requirements, percent: int, n: int = 5) -> list[tuple[str, int]]:
     """As exact_match, and as exact, but only over nodes whose score could win.
 
-    The best total of the 32 highest scores is a bound from below; a node whose score falls short of it even at the
-    cheapest price cannot win.
+    The n-th best total of the 32 highest scores is a bound from below; a node whose score falls short of it even at the
+    cheapest price cannot be among the best ``n``.
     """
     where, values = _where(asked)
-    row = await uow.sql.fetchrow(
+    rows = await uow.sql.fetch(
         f"""WITH f AS NOT MATERIALIZED (SELECT id, score, price FROM peer_nodes WHERE {where}),
         cheapest AS MATERIALIZED (SELECT price FROM f ORDER BY price LIMIT 1),
-        bound AS MATERIALIZED (SELECT max({_total(percent)}) AS total FROM (SELECT * FROM f ORDER BY score DESC
-            LIMIT 32) AS best)
+        bound AS MATERIALIZED (SELECT {_total(percent)} AS total FROM (SELECT * FROM f ORDER BY score DESC
+            LIMIT 32) AS best ORDER BY total DESC OFFSET {n - 1} LIMIT 1)
         SELECT id, {_total(percent)} AS total FROM f
-        WHERE score >= ((SELECT total FROM bound) * 100 - {percent * MILLION}) / {100 - percent}
-        ORDER BY total DESC LIMIT 1""",
+        WHERE score >= (coalesce((SELECT total FROM bound), 0) * 100 - {percent * MILLION}) / {100 - percent}
+        ORDER BY total DESC LIMIT {n}""",
         *values,
     )
-    return None if row is None else (row[0], row[1])
+    return [(row[0], row[1]) for row in rows]
+
+
+async def change_load(uow: UnitOfWork, ids: Sequence[str], free: Sequence[int]) -> None:
+    """Set the free slots of these nodes."""
+    await uow.sql.execute(
+        """UPDATE peer_nodes SET free = u.free FROM unnest($1::text[], $2::int2[]) AS u(id, free)
+        WHERE peer_nodes.id = u.id""",
+        ids,
+        free,
+    )
 
 
 def _total(percent: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from app.bench import claims, heartbeats, place
+from app.bench import claims, heartbeats, match, place
 from app.bench.match import bases
 from app.bench.networks import jobs, network
 from app.matchmaker.filters import first_failure
@@ -55,10 +55,10 @@ async def test_the_sql_peers_answer_as_they_should(empty_database_url: str) -> N
     async with db.unit() as uow:
         await peers.prepare(uow, bases(records, weights), load_weight=weights.load, weights=sum(weights.quality))
         for number, wanted in enumerate(asked):
-            best = matchmaker.match(Query(f"job_{number}", wanted)).best
+            best = matchmaker.match(Query(f"job_{number}", wanted)).candidates
             for exact in (peers.exact_match, peers.pruned_match):
                 found = await exact(uow, wanted, weights.price)
-                assert (found and found[1]) == (best and best.total), wanted
+                assert [total for _, total in found] == [one.total for one in best], wanted
             online = [node for node in records if node.state == "online" and node.vram_gb >= wanted.min_vram_gb]
             reputed = sorted((node.reputation for node in online), reverse=True)[:50]
             legacy = await peers.legacy_match(uow, wanted)
@@ -71,3 +71,12 @@ async def test_the_former_query_is_timed(empty_database_url: str) -> None:
     rates = await place.measure_legacy(empty_database_url, nodes=100, seconds=0.01)
     assert len(rates) == len(place.LEGACY_CONNECTIONS)
     assert min(rates) > 0
+
+
+async def test_matches_are_held_against_exact_sql(empty_database_url: str) -> None:
+    lines: list[str] = []
+    found = await match.measure(empty_database_url, nodes=300, runs=1, told=lines.append)
+    assert found.mismatches == 0
+    assert found.compared == 2 * 2 * match.TURNS * match.SQL_TURN
+    assert found.told()["ratio_exact_sql"] > 0
+    assert len(lines) == 1
