@@ -8,7 +8,14 @@ from typing import Final, Protocol
 
 from app.core.nodes import NodeRecord
 from app.core.requirements import Requirements
-from app.matchmaker.terms import price_term, terms_of
+from app.matchmaker.terms import (
+    completion_term,
+    load_term,
+    price_term,
+    reputation_term,
+    response_term,
+    stake_term,
+)
 
 OFFLINE: Final = "offline"
 EXCLUDED: Final = "excluded"
@@ -102,17 +109,14 @@ class Candidate:
     @property
     def terms(self) -> dict[str, int]:
         node = self.record
-        terms = terms_of(
-            reputation=node.reputation,
-            penalty=node.penalty,
-            stake=node.stake,
-            completed=node.jobs_completed,
-            failed=node.jobs_failed,
-            free=node.free,
-            capacity=node.capacity,
-            response_ms=node.response_ms,
-        )
-        return {**terms._asdict(), "price": price_term(self.price, self._cheapest)}
+        return {
+            "reputation": reputation_term(max(0, node.reputation - node.penalty)),
+            "stake": stake_term(node.stake),
+            "completion": completion_term(node.jobs_completed, node.jobs_failed),
+            "load": load_term(node.free, node.capacity),
+            "response": response_term(node.response_ms),
+            "price": price_term(self.price, self._cheapest),
+        }
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Candidate) and self.told() == other.told()
