@@ -60,4 +60,4 @@ async def test_what_a_killed_worker_ran_goes_on_when_it_is_started_again(hae: Ha
     assert done["attempt"] == 2
     assert done["node_id"] != job["node_id"]
     stop.set()
-    assert await asyncio.gather(other, again) == [0, 0]
+    assert list(await asyncio.gather(other, again)) == [0, 0]
