@@ -46,9 +46,10 @@ def audit(
             found = asyncio.run(once())
         except NotFound as error:
             raise CommandError(error.detail) from error
+    identical = all(one.outcome is Outcome.IDENTICAL for one in found)
     differing = any(one.outcome is Outcome.DIFFERING for one in found)
     if as_json:
-        print(json.dumps({"job_id": job_id, "identical": not differing, "decisions": [asdict(one) for one in found]}))
+        print(json.dumps({"job_id": job_id, "identical": identical, "decisions": [asdict(one) for one in found]}))
     else:
         for line in _told(job_id, found):
             print(line)

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from app.core.errors import InvalidInput
+from app.core.errors import InvalidInput, NotFound
 from app.core.money import format_hyper
 from app.matchmaker.replay import decide_again, differences
-from app.services.jobs import no_such_job
 from app.store import events, jobs
 from app.store.db import Database
 from app.store.events import StoredDecision
@@ -45,7 +44,7 @@ async def rerun(db: Database, job_id: str) -> list[Rerun]:
     """
     async with db.unit() as uow:
         if await jobs.get(uow, job_id, None) is None:
-            raise no_such_job(job_id)
+            raise NotFound(f"there is no job {job_id[:60]} in this database", code="job_not_found")
         kept = await events.decisions(uow, job_id)
     return [_made_again(one) for one in kept]
 
