@@ -193,7 +193,8 @@ class _Pool:
         else:
             self.slots, self.prices, self.scores = slots, prices, scores
         at = int(prices.argmin())
-        if prices[at] < self.cheapest:
+        # The dearest price there is equals NEVER.
+        if self.cheapest_slot < 0 or prices[at] < self.cheapest:
             self.cheapest, self.cheapest_slot, self.cheapest_score = int(prices[at]), int(slots[at]), int(scores[at])
         self._ranked = False
 

@@ -12,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from app.core.money import MAX_AMOUNT
 from app.core.nodes import NodeRecord
 from app.core.requirements import Requirements
 from app.core.states import NodeState
@@ -250,3 +251,14 @@ def test_a_candidate_shows_the_node_as_it_stood_at_the_match() -> None:
     assert best is not None
     assert best.record == cases.node()
     assert best.terms["load"] == 1_000_000
+
+
+@pytest.mark.parametrize("count", [1, 9])
+def test_the_dearest_node_may_be_the_cheapest(count: int) -> None:
+    nodes = [cases.node(f"node_{number}", price=MAX_AMOUNT) for number in range(count)]
+    view = NodeView()
+    view.upsert(nodes)
+    match = view.match(Query("job_1", Requirements()))
+    assert match.cheapest is not None
+    assert match.cheapest.record in nodes
+    assert all(candidate.record in nodes and candidate.terms["price"] == 1_000_000 for candidate in match.candidates)
