@@ -93,7 +93,7 @@ class NodeTable(BlockTable):
                 latest[node_id] = place
         at = np.fromiter(latest.values(), np.intp, len(latest))
         slots = np.fromiter((self._slots[node_id] for node_id in latest), np.intp, len(latest))
-        newer = _ahead(deltas.version[at], self.columns.version[slots], 1)
+        newer = _newer(deltas.version[at], self.columns.version[slots])
         capacity = unpacked(self.columns.have[slots], p.CAPACITY)
         newer &= (deltas.active_jobs[at] >= 0) & (deltas.active_jobs[at] <= capacity)
         at, slots, capacity = at[newer], slots[newer], capacity[newer]
@@ -205,6 +205,7 @@ class NodeTable(BlockTable):
             self.refresh(silent)
             self._changed()
             heard[silent] = False
+        # After that, as nobody else can fall silent before the quietest of the rest.
         rest = columns.seen[heard]
         self._next_silent = int(rest.min()) + self.offline_after_s if len(rest) else float("inf")
         return len(silent)
@@ -288,11 +289,13 @@ class NodeTable(BlockTable):
 
     def _changed(self) -> None:
         self._version += 1
+        # A row may have brought a node online whose last sign of life is older than that of all who were.
+        self._next_silent = 0.0
         self.wrote()
 
 
-def _ahead(version: Any, held: SmallWords, ahead: int) -> Mask:
-    """Which versions are newer by at least ``ahead``, counting modulo 2**32 (serial numbers, RFC 1982)."""
+def _newer(version: Any, held: SmallWords) -> Mask:
+    """Which versions are newer than those held, counting modulo 2**32 (serial numbers, RFC 1982)."""
     step = (version.astype(np.int64) - held.astype(np.int64)) % _VERSIONS
-    mask: Mask = (step >= ahead) & (step < _VERSIONS // 2)
+    mask: Mask = (step > 0) & (step < _VERSIONS // 2)
     return mask

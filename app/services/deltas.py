@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.nodes import NodeRecord
-from app.core.states import NodeState
 from app.matchmaker.batch import RANGES, NodeDeltas
+from app.matchmaker.packing import STATE_CODES, STATES
 
 MAGIC: Final = b"HND1"
 """Names the form: entries of another one are for processes of another version, and passed over."""
@@ -32,15 +32,13 @@ COLUMNS: Final = (
 )
 MAX_NODES: Final = 65_536
 _HEAD: Final = struct.Struct("<4sI")
-_STATES: Final = tuple(NodeState)
-_CODES: Final = {state: code for code, state in enumerate(_STATES)}
 _ROW: Final = sum(np.dtype(kind).itemsize for _, kind in COLUMNS) + 1
 
 
 def pack(records: Sequence[NodeRecord]) -> bytes:
     """One entry with the news of these nodes, at most MAX_NODES. Ids are ASCII, as new_id makes them."""
     columns = [
-        np.array([_CODES[r.state] if name == "state" else getattr(r, name) for r in records], kind).tobytes()
+        np.array([STATE_CODES[r.state] if name == "state" else getattr(r, name) for r in records], kind).tobytes()
         for name, kind in COLUMNS
     ]
     ids = [record.id.encode("ascii", "replace") for record in records]
@@ -72,7 +70,7 @@ def unpack(entry: bytes) -> NodeDeltas | None:
 
 def _possible(columns: dict[str, NDArray[Any]]) -> bool:
     """Whether the index can hold every figure; active jobs it holds against the capacity itself."""
-    limits = {**RANGES, "state": (0, len(_STATES) - 1), "active_jobs": RANGES["capacity"]}
+    limits = {**RANGES, "state": (0, len(STATES) - 1), "active_jobs": RANGES["capacity"]}
     return all(
         not len(column) or (int(column.min()) >= limits[name][0] and int(column.max()) <= limits[name][1])
         for name, column in columns.items()

@@ -262,3 +262,14 @@ def test_the_dearest_node_may_be_the_cheapest(count: int) -> None:
     assert match.cheapest is not None
     assert match.cheapest.record in nodes
     assert all(candidate.record in nodes and candidate.terms["price"] == 1_000_000 for candidate in match.candidates)
+
+
+def test_a_node_that_comes_online_with_an_old_sign_of_life_falls_silent_in_time() -> None:
+    view = NodeView()
+    view.offline_after_s = 100
+    view.upsert([cases.node("node_a", state=NodeState.DRAINING), cases.node("node_b")])
+    view.hear(["node_a", "node_b"], np.array([1_000, 1_090]))
+    assert view.expire(1_095) == 0
+    view.upsert([cases.node("node_a", version=2)])
+    assert view.expire(1_101) == 1
+    assert [one.node_id for one in view.match(Query("job_1", Requirements())).candidates] == ["node_b"]
