@@ -9,6 +9,7 @@ harm.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal, TypedDict
 
 from langgraph.graph import START, StateGraph
@@ -17,6 +18,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from app.core.health import HealthRules
+from app.core.lifecycle import waits
 from app.core.states import JobState
 from app.matchmaker.matchmaker import Matchmaker
 from app.services import claiming, health, offering, phases, placing
@@ -37,6 +39,7 @@ class JobContext:
 
     ``due``: the claimed signals as ``(id, job_id, kind)``. ``opened`` gets the wave as soon as there is one, so that
     the runner can undo what a failed run did to the view. ``view_age_s``: seconds since the view was last confirmed.
+    ``lease_s``: that a run stays its node's without a sign of life. ``cancel_grace_s``: that a node has to stop a run.
     ``pulled``: by job id, which of ``due`` were taken along from the backlog.
     """
 
@@ -49,6 +52,8 @@ class JobContext:
     view_age_s: float
     quotas: Quotas
     pulled: dict[str, int]
+    lease_s: float
+    cancel_grace_s: float
 
 
 Runs = Runtime[JobContext]
@@ -63,8 +68,9 @@ AfterStart = Literal["finish", "settle", "publish"]
 async def receive(state: WaveState, runtime: Runs) -> Command[AfterReceive]:
     """Lock the wave's rows and sort its jobs into phases."""
     context = runtime.context
-    wave = context.opened["wave"] = await open_wave(context.uow, context.due)
+    wave = context.opened["wave"] = await open_wave(context.uow, context.due, timedelta(seconds=context.lease_s))
     wave.pulled, wave.age = context.pulled, context.quotas.rules.age
+    wave.cancel_grace = timedelta(seconds=context.cancel_grace_s)
     return Command(update={"wave": wave}, goto="admit" if wave.to_admit else _after_placing(wave))
 
 
@@ -73,8 +79,12 @@ async def admit(state: WaveState) -> Command[AfterAdmit]:
     wave = state["wave"]
     for job_id in wave.to_admit:
         visit = wave.visits[job_id]
-        if phases.admit(wave, visit) is JobState.PENDING:
-            (wave.to_finish if phases.due_to_finish(wave, visit) else wave.to_match).append(job_id)
+        if phases.admit(wave, visit) is not JobState.PENDING:
+            continue
+        if phases.due_to_finish(wave, visit):
+            wave.to_finish.append(job_id)
+        elif not waits(visit.job, wave.now):
+            wave.to_match.append(job_id)
     return Command(goto="match" if wave.to_match else _after_placing(wave))
 
 

@@ -28,6 +28,8 @@ class WaveLimits:
 
     wave_size: int = 256
     offer_ttl_s: float = 15.0
+    lease_s: float = 150.0
+    cancel_grace_s: float = 10.0
     poison_tries: int = 5
     poison_retry_s: float = 1.0
     health: HealthRules = field(default_factory=HealthRules)
@@ -86,6 +88,7 @@ class WaveRunner:
                     context = JobContext(
                         uow, self.views.matchmaker, due + pulled, limits.offer_ttl_s, limits.health, state,
                         self.views.age_s, self._quotas, taken_along(due, pulled),
+                        limits.lease_s, limits.cancel_grace_s,
                     )  # fmt: skip
                     await self._graph.ainvoke({}, context=context)
             except BaseException:

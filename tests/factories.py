@@ -72,8 +72,8 @@ async def submit(db: Database, count: int = 1, **changes: Any) -> list[str]:
 
 
 def runner(db: Database, **limits: Any) -> WaveRunner:
-    """A wave runner with a view of its own, not yet filled."""
-    return WaveRunner(db, ViewKeeper(db, Matchmaker(), 0.25), WaveLimits(**limits))
+    """A wave runner with a view of its own, not yet filled. It gives cancelled runs no time, unless told to."""
+    return WaveRunner(db, ViewKeeper(db, Matchmaker(), 0.25), WaveLimits(**{"cancel_grace_s": 0.0, **limits}))
 
 
 async def run_waves(waves: WaveRunner) -> int:

@@ -9,7 +9,16 @@ from typing import Any
 from app.core.chain import ChainView
 from app.core.events import Reason
 from app.core.requirements import Requirements
-from app.core.states import JOB_FINAL, JOB_MOVES, SETTLEMENT_MOVES, JobState, OfferState, Settlement, check_move
+from app.core.states import (
+    JOB_FINAL,
+    JOB_MOVES,
+    SETTLEMENT_MOVES,
+    ExcludeNodes,
+    JobState,
+    OfferState,
+    Settlement,
+    check_move,
+)
 
 
 @dataclass(slots=True)
@@ -18,7 +27,9 @@ class Job:
 
     ``requirements_hash``: of the request that made it, empty for jobs from before there were any. ``chain_job``:
     address of its account on chain, None while it has none. ``key_id``: the API key that submitted it. ``deadline_at``:
-    when its result is of no more use, None = never.
+    when its result is of no more use, None = never. ``not_before``: until when it waits after a lost run.
+    ``cancel_by``: when a run that is being cancelled is over at the latest. ``history_head``: hash of its last history
+    row.
     """
 
     id: str
@@ -53,6 +64,16 @@ class Job:
     chain_job: str | None = None
     key_id: str = ""
     deadline_at: datetime | None = None
+    max_attempts: int = 0
+    retry_backoff_s: int = 0
+    retry_backoff_max_s: int = 0
+    exclude_nodes: ExcludeNodes = ExcludeNodes.FAILED
+    start_at: datetime | None = None
+    not_before: datetime | None = None
+    cancel_by: datetime | None = None
+    rerun_of: str | None = None
+    schedule_id: str | None = None
+    history_head: bytes | None = None
 
     @property
     def final(self) -> bool:
@@ -68,7 +89,12 @@ class Job:
 
 @dataclass(slots=True)
 class NewJob:
-    """A job about to be submitted: all that the agent chose, already validated. ``deadline_s``: from now, 0 = none."""
+    """A job about to be submitted: all that the agent chose, already validated. ``deadline_s``: from now, 0 = none.
+
+    ``start_at``: when it may first be matched, None = at once; its queue TTL counts from then. ``max_attempts``: offers
+    it may get at all, 0 = any number. A lost run is tried again after ``retry_backoff_s``, twice as long after each
+    further one, at most ``retry_backoff_max_s``.
+    """
 
     id: str
     account: str
@@ -85,6 +111,18 @@ class NewJob:
     requirements_hash: str = ""
     chain_job: str | None = None
     deadline_s: int = 0
+    start_at: datetime | None = None
+    max_attempts: int = 0
+    retry_backoff_s: int = 0
+    retry_backoff_max_s: int = 0
+    exclude_nodes: ExcludeNodes = ExcludeNodes.FAILED
+    rerun_of: str | None = None
+    schedule_id: str | None = None
+
+    @property
+    def first_state(self) -> JobState:
+        """The state it enters in."""
+        return JobState.PENDING if self.start_at is None else JobState.SCHEDULED
 
 
 @dataclass(slots=True)
@@ -104,6 +142,7 @@ class Offer:
     expires_at: datetime
     decided_at: datetime | None
     started_at: datetime | None
+    renewed_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -144,6 +183,7 @@ class SettlementMove:
 class Visit:
     """One job in a wave: its locked rows, and what the graph decided about it so far.
 
+    ``lease_lost``: whether its node neither reported progress nor was heard from for as long as a lease lasts.
     ``moves`` and ``settlements`` are applied to ``job`` as they are made; ``origin`` keeps what the rows said, for the
     guarded write. ``chain``: what the job's account on chain says, where that may matter. ``explanation``: of the match
     made in this wave; ``inputs``: what it takes to make that match again.
@@ -155,6 +195,7 @@ class Visit:
     signals: set[str]
     node_online: bool = True
     node_draining: bool = False
+    lease_lost: bool = False
     chain: ChainView | None = None
     origin: tuple[JobState, int, int] = field(init=False)
     moves: list[Move] = field(default_factory=list)

@@ -13,12 +13,13 @@ from enum import StrEnum
 from app.core.chain import ChainView, PaymentState
 from app.core.events import EventKind, Reason
 from app.core.jobs import Job, Offer, Visit
-from app.core.states import JobState, OfferState, Settlement
+from app.core.states import ExcludeNodes, JobState, OfferState, Settlement
 
 LONGEST_WAIT_S = 30.0
 """Between two looks at a job that waits for a node, when nothing else calls for one."""
 
 _CONTENDED_S = 2.0
+_REPEAT_S = 1.0
 
 RESTARTED = "the node restarted"
 """The error of a run that its node gave up by registering afresh."""
@@ -64,7 +65,9 @@ def setback(visit: Visit, now: datetime) -> Reason | None:
         return Reason.RUN_TIMED_OUT
     if too_late(job, now):
         return Reason.DEADLINE_PASSED
-    return None if visit.node_online else Reason.NODE_OFFLINE
+    if not visit.node_online:
+        return Reason.NODE_OFFLINE
+    return Reason.LEASE_LOST if visit.lease_lost else None
 
 
 def run_deadline(visit: Visit, offer: Offer) -> datetime:
@@ -91,10 +94,10 @@ def phase_of(visit: Visit, now: datetime) -> Phase:
     job = visit.job
     if job.final:
         return Phase.REST if next_settlement(job.settlement, visit.chain) is None else Phase.SETTLE
-    if job.state in (JobState.BLOCKED, JobState.SCHEDULED):
-        return Phase.FINISH if job.cancel_requested else Phase.REST
-    if job.state is JobState.PENDING:
-        return Phase.FINISH if job.cancel_requested or job.expires_at <= now else Phase.ADMIT
+    if job.state in (JobState.BLOCKED, JobState.SCHEDULED, JobState.PENDING):
+        return _phase_off_node(job, now)
+    if job.state is JobState.CANCELLING:
+        return Phase.FINISH if stopped(visit, now) else Phase.REST
     reported = visit.report is not None and visit.report.ok
     if job.cancel_requested and not reported:
         return Phase.FINISH
@@ -106,6 +109,40 @@ def phase_of(visit: Visit, now: datetime) -> Phase:
     if job.state is JobState.OFFERED or (job.state is JobState.ASSIGNED and offer.started_at is not None):
         return Phase.START
     return Phase.FINISH if reported else Phase.REST
+
+
+def _phase_off_node(job: Job, now: datetime) -> Phase:
+    if job.cancel_requested:
+        return Phase.FINISH
+    if job.state is JobState.SCHEDULED:
+        return Phase.ADMIT if starts(job, now) else Phase.REST
+    if job.state is JobState.BLOCKED:
+        return Phase.REST
+    if job.expires_at <= now:
+        return Phase.FINISH
+    return Phase.REST if waits(job, now) else Phase.ADMIT
+
+
+def starts(job: Job, now: datetime) -> bool:
+    """Whether a scheduled job's time has come."""
+    return job.start_at is None or job.start_at <= now
+
+
+def waits(job: Job, now: datetime) -> bool:
+    """Whether a pending job may not be matched yet, as it lost a run a moment ago."""
+    return job.not_before is not None and job.not_before > now
+
+
+def stopped(visit: Visit, now: datetime) -> bool:
+    """Whether a run that is being cancelled is over: its node said so, is gone, or has had its time."""
+    job = visit.job
+    return (
+        visit.report is not None
+        or not visit.node_online
+        or visit.lease_lost
+        or job.cancel_by is None
+        or job.cancel_by <= now
+    )
 
 
 SETTLEMENT_EVENT: dict[Settlement, EventKind] = {
@@ -148,12 +185,38 @@ def operator_mismatch(ours: Collection[str], assigned: str | None, completed: st
 
 def counts_as_failure(reason: Reason) -> bool:
     """Whether a setback uses up one of the job's retries: declines and late answers to an offer do not."""
-    return reason in (Reason.RUN_FAILED, Reason.RUN_TIMED_OUT, Reason.NODE_RESTARTED, Reason.NODE_OFFLINE)
+    return reason in (
+        Reason.RUN_FAILED,
+        Reason.RUN_TIMED_OUT,
+        Reason.NODE_RESTARTED,
+        Reason.NODE_OFFLINE,
+        Reason.LEASE_LOST,
+    )
 
 
 def counts_against_node(reason: Reason) -> bool:
     """Whether the node is out for this job: not when it only went away, was drained or started again."""
     return reason not in (Reason.NODE_OFFLINE, Reason.NODE_RESTARTED, Reason.DRAINED, Reason.DEADLINE_PASSED)
+
+
+def exclude(job: Job, node_id: str) -> None:
+    """Rule out a node after a setback that speaks against it, as the job asked."""
+    if job.exclude_nodes is ExcludeNodes.LAST:
+        job.excluded = [node_id]
+    elif job.exclude_nodes is ExcludeNodes.FAILED and node_id not in job.excluded:
+        job.excluded.append(node_id)
+
+
+def retry_at(job: Job, now: datetime, *, failed: bool) -> datetime | None:
+    """When a job that lost its node may be matched again, None = at once. ``failed``: whether it lost a run.
+
+    The wait doubles with each lost run. Where no node is ruled out, one that declines would get the job again and again
+    without a pause.
+    """
+    if failed and job.retry_backoff_s:
+        longest = max(job.retry_backoff_s, job.retry_backoff_max_s)
+        return now + timedelta(seconds=min(longest, job.retry_backoff_s * 2.0 ** min(job.failures - 1, 30)))
+    return now + timedelta(seconds=_REPEAT_S) if job.exclude_nodes is ExcludeNodes.NONE else None
 
 
 def next_match_look(visit: Visit, now: datetime, contended: bool) -> datetime:

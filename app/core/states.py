@@ -36,6 +36,17 @@ class JobState(StrEnum):
     """No node was found before the queue deadline."""
 
 
+class ExcludeNodes(StrEnum):
+    """Which nodes are out for a job after a setback that speaks against them."""
+
+    FAILED = "failed"
+    """All that declined it, missed its offer or lost its run."""
+    LAST = "last"
+    """Only the last one of those."""
+    NONE = "none"
+    """None: any node may get it again."""
+
+
 class OfferState(StrEnum):
     """An offer is a lease on slots of one node for one attempt of one job."""
 
@@ -82,7 +93,7 @@ JOB_MOVES: Final[Mapping[JobState, frozenset[JobState]]] = {
     _J.OFFERED: frozenset({_J.ASSIGNED, _J.PENDING, _J.CANCELLED}),
     _J.ASSIGNED: frozenset({_J.RUNNING, _J.COMPLETED, _J.FAILED, _J.PENDING, _J.CANCELLING, _J.CANCELLED}),
     _J.RUNNING: frozenset({_J.COMPLETED, _J.FAILED, _J.PENDING, _J.CANCELLING, _J.CANCELLED}),
-    _J.CANCELLING: frozenset({_J.CANCELLED, _J.COMPLETED, _J.FAILED}),
+    _J.CANCELLING: frozenset({_J.CANCELLED, _J.COMPLETED}),
     _J.COMPLETED: frozenset(),
     _J.FAILED: frozenset(),
     _J.CANCELLED: frozenset(),

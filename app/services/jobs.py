@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from app.core.jobs import Job, Move, NewJob
 from app.core.requirements import Requirements
 from app.core.states import JobState
 from app.services.quotas import Quotas
-from app.store import events, idempotency, jobs, results, settlements, signals
+from app.store import counts, events, idempotency, jobs, results, settlements, signals
 from app.store.chain import job_links
 from app.store.chain.job_links import JobLink
 from app.store.db import Database, UnitOfWork
@@ -164,23 +165,39 @@ def _new_job(job_id: str, one: Submission, chain_job: str | None = None) -> NewJ
 
 
 async def _enter(uow: UnitOfWork, fresh: list[NewJob]) -> None:
-    await jobs.insert(uow, fresh)
-    await events.add_history(
-        uow, [Move(job.id, None, JobState.PENDING, 1, Reason.SUBMITTED, job.key_id, None) for job in fresh]
-    )
+    heads = await events.add_history(uow, [_first_move(job) for job in fresh], {})
+    await jobs.insert(uow, fresh, heads)
     await events.add(
         uow,
         [
             NewEvent(
                 EventKind.JOB_SUBMITTED,
-                {"job_id": job.id, "node_id": None, "type": job.type, "state": "pending", "attempt": 1},
+                {
+                    "job_id": job.id,
+                    "node_id": None,
+                    "type": job.type,
+                    "state": job.first_state.value,
+                    "attempt": 1,
+                },
                 job.account,
                 job.id,
             )
             for job in fresh
         ],
     )
-    await signals.add(uow, [(job.id, SignalKind.SUBMITTED, None) for job in fresh])
+    await counts.add(uow, Counter(job.first_state for job in fresh))
+    await signals.add(
+        uow,
+        [
+            (job.id, SignalKind.SUBMITTED if job.start_at is None else SignalKind.START_DUE, job.start_at)
+            for job in fresh
+        ],
+    )
+
+
+def _first_move(job: NewJob) -> Move:
+    reason = Reason.SUBMITTED if job.start_at is None else Reason.SCHEDULED
+    return Move(job.id, None, job.first_state, 1, reason, job.key_id, None)
 
 
 async def get(db: Database, principal: Principal, job_id: str) -> JobView:

@@ -13,7 +13,7 @@ from app.core.ids import new_id
 from app.core.lifecycle import RESTARTED
 from app.core.states import NODE_MOVES, NodeState, check_move
 from app.services.offers import give_up_runs
-from app.store import events, heartbeats, nodes, signals
+from app.store import events, heartbeats, leases, nodes, signals
 from app.store.db import Database, UnitOfWork
 from app.store.events import NewEvent
 from app.store.nodes import NewNode, NodeRow
@@ -130,6 +130,14 @@ async def sweep_silent(db: Database, offline_after_s: float, limit: int = 500) -
         # The rows are locked and now offline, so no wave can put a job there after this look.
         await look_at_jobs_on(uow, [node_id for node_id, _, _ in silent])
     return len(silent)
+
+
+async def sweep_leases(db: Database, lease_s: float, limit: int = 500) -> int:
+    """Have the jobs of runs looked at whose leases are over; how many."""
+    async with db.unit() as uow:
+        lapsed = await leases.lapsed(uow, lease_s, limit)
+        await signals.add(uow, [(job_id, SignalKind.LEASE_LOST, None) for job_id in lapsed])
+    return len(lapsed)
 
 
 async def quietest_s(db: Database) -> float:

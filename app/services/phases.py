@@ -11,7 +11,9 @@ from app.core.lifecycle import (
     by_deadline,
     counts_against_node,
     counts_as_failure,
+    exclude,
     next_settlement,
+    retry_at,
     setback,
     too_late,
 )
@@ -56,9 +58,13 @@ def release(wave: Wave, visit: Visit, closed: OfferState, *, completed: int = 0,
 def admit(wave: Wave, visit: Visit) -> JobState:
     """Take a job that needs a node: whatever took the last one from it is settled first. Returns where it stands.
 
-    FAILED when its retries are used up, else PENDING; a pending job may yet have to be finished (see due_to_finish).
+    FAILED when its retries or attempts are used up, else PENDING; a pending job may yet have to be finished (see
+    due_to_finish), or to wait (lifecycle.waits).
     """
     job, offer = visit.job, visit.offer
+    if job.state is JobState.SCHEDULED:
+        visit.move(JobState.PENDING, Reason.START_DUE, ENGINE, wave.now)
+        return job.state
     reason = setback(visit, wave.now)
     if reason is None or offer is None:
         return job.state
@@ -66,8 +72,8 @@ def admit(wave: Wave, visit: Visit) -> JobState:
     failed = counts_as_failure(reason) and job.state in (JobState.ASSIGNED, JobState.RUNNING)
     release(wave, visit, _closing(reason), failed=int(failed))
     _count(wave, visit, offer, reason, failed)
-    if counts_against_node(reason) and offer.node_id not in job.excluded:
-        job.excluded.append(offer.node_id)
+    if counts_against_node(reason):
+        exclude(job, offer.node_id)
     if visit.report is not None and visit.report.error:
         job.error = visit.report.error
     if failed:
@@ -76,9 +82,15 @@ def admit(wave: Wave, visit: Visit) -> JobState:
             job.error = job.error or str(reason)
             visit.move(JobState.FAILED, Reason.RETRIES_EXHAUSTED, ENGINE, wave.now)
             return job.state
+    job.not_before = retry_at(job, wave.now, failed=failed)
+    if failed:
         # The time it ran was not time in the queue: it gets its full wait again.
-        job.expires_at = by_deadline(job, wave.now + timedelta(seconds=job.queue_ttl_s))
+        job.expires_at = by_deadline(job, (job.not_before or wave.now) + timedelta(seconds=job.queue_ttl_s))
     visit.move(JobState.PENDING, reason, ENGINE, wave.now)
+    if job.max_attempts and job.attempt >= job.max_attempts:
+        job.error = job.error or str(reason)
+        visit.move(JobState.FAILED, Reason.ATTEMPTS_EXHAUSTED, ENGINE, wave.now)
+        return job.state
     job.attempt += 1
     job.match_tries = 0
     job.node_id = job.offer_id = job.price = None
@@ -91,7 +103,7 @@ def _count(wave: Wave, visit: Visit, offer: Offer, reason: Reason, failed: bool)
     if not visit.released:
         return
     if failed:
-        away = reason in (Reason.NODE_OFFLINE, Reason.NODE_RESTARTED)
+        away = reason in (Reason.NODE_OFFLINE, Reason.NODE_RESTARTED, Reason.LEASE_LOST)
         at = visit.report.created_at if visit.report is not None else wave.now
         wave.note(offer.node_id, at, IncidentKind.AWAY if away else IncidentKind.LOST)
     elif reason is Reason.OFFER_DECLINED:
@@ -114,22 +126,43 @@ def due_to_finish(wave: Wave, visit: Visit) -> bool:
 
 
 def finish(wave: Wave, visit: Visit) -> None:
-    """End the job: completed on a good report, else cancelled when asked, else expired in the queue."""
+    """End the job: completed on a good report, else cancelled when asked, else expired in the queue.
+
+    A run that is to be cancelled first gets ``wave.cancel_grace`` to stop, or to report what it has.
+    """
     job = visit.job
     take_on(wave, visit)
-    if visit.report is not None and visit.report.ok and job.state in (JobState.ASSIGNED, JobState.RUNNING):
+    if visit.report is not None and visit.report.ok and job.state in _RUNS:
         node = job.node_id or ENGINE
         visit.move(JobState.COMPLETED, Reason.RESULT, node, visit.report.created_at)
         job.error = None
     elif job.cancel_requested:
+        if job.state in (JobState.ASSIGNED, JobState.RUNNING) and visit.report is None and wave.cancel_grace:
+            job.cancel_by = wave.now + wave.cancel_grace
+            visit.move(JobState.CANCELLING, *_who_cancelled(visit), wave.now)
+            return
         release(wave, visit, OfferState.WITHDRAWN)
-        # Who asked is for people to read: nothing hangs on it.
-        by_chain = SignalKind.CHAIN_CANCELLED in visit.signals
-        reason, actor = (Reason.CHAIN, CHAIN) if by_chain else (Reason.CANCEL_REQUESTED, job.account)
-        visit.move(JobState.CANCELLED, reason, actor, wave.now)
+        visit.move(JobState.CANCELLED, *_who_ended(visit), wave.now)
     else:
         reason = Reason.DEADLINE_PASSED if too_late(job, wave.now) else Reason.NO_NODE_IN_TIME
         visit.move(JobState.EXPIRED, reason, ENGINE, wave.now)
+
+
+_RUNS = (JobState.ASSIGNED, JobState.RUNNING, JobState.CANCELLING)
+
+
+def _who_cancelled(visit: Visit) -> tuple[Reason, str]:
+    # Who asked is for people to read: nothing hangs on it.
+    by_chain = SignalKind.CHAIN_CANCELLED in visit.signals
+    return (Reason.CHAIN, CHAIN) if by_chain else (Reason.CANCEL_REQUESTED, visit.job.account)
+
+
+def _who_ended(visit: Visit) -> tuple[Reason, str]:
+    if visit.job.state is not JobState.CANCELLING:
+        return _who_cancelled(visit)
+    if visit.report is not None:
+        return Reason.STOPPED, visit.job.node_id or ENGINE
+    return Reason.CANCEL_GRACE_OVER, ENGINE
 
 
 def settle(wave: Wave, visit: Visit) -> None:

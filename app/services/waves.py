@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -10,13 +11,13 @@ from typing import Any
 from app.core.events import JOB_EVENT, EventKind, SignalKind
 from app.core.health import Health, Incident, IncidentKind
 from app.core.jobs import Job, Move, SettlementMove, Visit
-from app.core.lifecycle import SETTLEMENT_EVENT, Phase, phase_of, rank_at, run_deadline
+from app.core.lifecycle import SETTLEMENT_EVENT, Phase, phase_of, rank_at, run_deadline, waits
 from app.core.nodes import NodeRecord
 from app.core.states import JOB_FINAL, JobState, NodeState, OfferState
 from app.matchmaker.fairness import Share
 from app.matchmaker.types import Candidate, Verdict
 from app.services.decisions import Decisions
-from app.store import events, jobs, nodes, offers, results, settlements, signals
+from app.store import counts, events, jobs, leases, nodes, offers, results, settlements, signals
 from app.store.chain import job_links
 from app.store.db import UnitOfWork
 from app.store.events import NewEvent
@@ -32,6 +33,7 @@ class Wave:
     job at the wave's start; ``incidents``: what they did about it. ``chosen``: the candidate that a job asks for or
     got, its match's best unless there is an entry. ``refused``: for a job the nodes that were refused to it and the
     filter that they failed, or ``contended`` or ``gone``. ``decisions``: what each match was made from.
+    ``cancel_grace``: that a node has to stop a cancelled run.
     ``age``: of waiting that is worth a step of priority. ``pulled``: by job id the timers of jobs that were taken along
     from the backlog; those that get no node are left as they were. ``over_quota``: jobs passed over for their key's.
     """
@@ -60,6 +62,7 @@ class Wave:
     rounds: int = 0
     decisions: Decisions = field(default_factory=Decisions)
     age: timedelta = timedelta(seconds=60)
+    cancel_grace: timedelta = timedelta(seconds=10)
     pulled: dict[str, int] = field(default_factory=dict)
     over_quota: set[str] = field(default_factory=set)
     shares: dict[str, Share] | None = None
@@ -75,9 +78,12 @@ class Wave:
         self.incidents.setdefault(node_id, []).append((at, kind))
 
 
-async def open_wave(uow: UnitOfWork, due: Sequence[tuple[int, str, str]]) -> Wave:
+async def open_wave(uow: UnitOfWork, due: Sequence[tuple[int, str, str]], lease: timedelta) -> Wave:
     """Lock what the claimed signals ``(id, job_id, kind)`` point at: jobs, their offers, then the nodes that may be
-    released, each in id order. Jobs that another wave holds keep their signals for later."""
+    released, each in id order. Jobs that another wave holds keep their signals for later.
+
+    ``lease``: how long a run stays its node's without a sign of life.
+    """
     kinds: dict[str, set[str]] = {}
     for _, job_id, kind in due:
         kinds.setdefault(job_id, set()).add(kind)
@@ -86,7 +92,7 @@ async def open_wave(uow: UnitOfWork, due: Sequence[tuple[int, str, str]]) -> Wav
     busy: set[str] = set()
     if len(held) < len(kinds):
         busy = await jobs.existing(uow, [job_id for job_id in kinds if job_id not in held])
-    visits = await _visits(uow, locked, kinds)
+    visits = await _visits(uow, locked, kinds, lease)
     wave = Wave(uow.now, visits, [signal_id for signal_id, job_id, _ in due if job_id not in busy], {})
     releasing: set[str] = set()
     for visit in visits.values():
@@ -106,7 +112,7 @@ async def open_wave(uow: UnitOfWork, due: Sequence[tuple[int, str, str]]) -> Wav
     return wave
 
 
-async def _visits(uow: UnitOfWork, locked: list[Job], kinds: dict[str, set[str]]) -> dict[str, Visit]:
+async def _visits(uow: UnitOfWork, locked: list[Job], kinds: dict[str, set[str]], lease: timedelta) -> dict[str, Visit]:
     offer_ids = [job.offer_id for job in locked if job.offer_id and not job.final]
     held = await offers.lock(uow, offer_ids) if offer_ids else {}
     accepted = [offer.id for offer in held.values() if offer.state is OfferState.ACCEPTED]
@@ -116,19 +122,24 @@ async def _visits(uow: UnitOfWork, locked: list[Job], kinds: dict[str, set[str]]
         offer = held.get(job.offer_id) if job.offer_id else None
         report = reported.get(offer.id) if offer else None
         visits[job.id] = Visit(job, offer, report, kinds[job.id])
-    doubtful = [v.offer.node_id for v in visits.values() if v.offer and SignalKind.LEASE_LOST in v.signals]
-    if doubtful:
-        states = await nodes.states_of(uow, doubtful)
-        for visit in visits.values():
-            if visit.offer and SignalKind.LEASE_LOST in visit.signals:
-                state = states.get(visit.offer.node_id)
-                visit.node_draining = state is NodeState.DRAINING
-                visit.node_online = visit.node_draining or state is NodeState.ONLINE
+    await _look_at_nodes(uow, [v for v in visits.values() if SignalKind.LEASE_LOST in v.signals], lease)
     paid = [v.job.id for v in visits.values() if v.job.chain_job and _may_settle(v)]
     if paid:
         for job_id, view in (await job_links.views(uow, paid)).items():
             visits[job_id].chain = view
     return visits
+
+
+async def _look_at_nodes(uow: UnitOfWork, doubtful: Sequence[Visit], lease: timedelta) -> None:
+    """Whether the nodes of these visits are there, and since when they have given no sign of life."""
+    held = {visit.offer.id: visit for visit in doubtful if visit.offer}
+    if not held:
+        return
+    for offer_id, (state, alive_at) in (await leases.of(uow, list(held))).items():
+        visit = held[offer_id]
+        visit.node_draining = state is NodeState.DRAINING
+        visit.node_online = visit.node_draining or state is NodeState.ONLINE
+        visit.lease_lost = alive_at + lease <= uow.now
 
 
 def _may_settle(visit: Visit) -> bool:
@@ -143,6 +154,7 @@ async def save_wave(uow: UnitOfWork, wave: Wave) -> None:
     """Write everything the graph decided: jobs, offers, nodes, history, events, timers, and the consumed signals."""
     changed = [v for v in wave.visits.values() if v.moves or v.settlements or v.explanation is not None]
     moved = [v for v in changed if v.moves]
+    await _record(uow, moved)
     await jobs.save(uow, changed)
     await offers.close(uow, [v for v in moved if v.released])
     await offers.insert(uow, [v.new_offer for v in moved if v.new_offer])
@@ -152,8 +164,6 @@ async def save_wave(uow: UnitOfWork, wave: Wave) -> None:
         # match_tries counts this attempt's looks that found no node, this one's included.
         before = [v.job.id for v in changed if v.explanation and v.job.match_tries > (0 if v.new_offer else 1)]
         await events.add_decisions(uow, decided, before)
-    if moved:
-        await events.add_history(uow, [move for v in moved for move in v.moves])
     await settlements.add_history(uow, [move for v in changed for move in v.settlements])
     await events.add(uow, [event for v in changed for event in _events(v)])
     # Stale timers of earlier attempts would each start a chain of looks of their own.
@@ -161,6 +171,26 @@ async def save_wave(uow: UnitOfWork, wave: Wave) -> None:
     await signals.add(uow, _timers(wave, changed), wake=False, ranks=_ranks(wave, changed))
     finished = [v.job.id for v in moved if v.job.final]
     await signals.consume(uow, wave.consumed, finished)
+
+
+async def _record(uow: UnitOfWork, moved: list[Visit]) -> None:
+    """Write the history of the moves, and count them; each job's row is to be saved with its new head."""
+    if not moved:
+        return
+    moves = [move for visit in moved for move in visit.moves]
+    heads = await events.add_history(uow, moves, {visit.job.id: visit.job.history_head for visit in moved})
+    changes: Counter[JobState] = Counter()
+    completed = []
+    for visit in moved:
+        job = visit.job
+        job.history_head = heads[job.id]
+        changes[visit.origin[0]] -= 1
+        changes[job.state] += 1
+        if job.state is JobState.COMPLETED:
+            completed.append(job)
+    await counts.add(
+        uow, changes, sum(job.duration_ms or 0 for job in completed), sum(job.cost or 0 for job in completed)
+    )
 
 
 def _timers(wave: Wave, changed: list[Visit]) -> list[tuple[str, SignalKind, datetime | None]]:
@@ -172,7 +202,10 @@ def _timers(wave: Wave, changed: list[Visit]) -> list[tuple[str, SignalKind, dat
         if visit.new_offer is not None:
             timers.append((job.id, SignalKind.OFFER_EXPIRED, visit.new_offer.expires_at))
         elif job.state is JobState.PENDING:
-            timers.append((job.id, SignalKind.MATCH_DUE, visit.next_look or wave.now))
+            waiting = job.not_before if waits(job, wave.now) else None
+            timers.append((job.id, SignalKind.MATCH_DUE, waiting or visit.next_look or wave.now))
+        elif job.state is JobState.CANCELLING:
+            timers.append((job.id, SignalKind.CANCEL_DUE, job.cancel_by))
         elif visit.offer is not None and any(move.target is JobState.ASSIGNED for move in visit.moves):
             timers.append((job.id, SignalKind.DEADLINE, run_deadline(visit, visit.offer)))
     return timers
@@ -183,7 +216,9 @@ def _ranks(wave: Wave, changed: list[Visit]) -> dict[str, datetime]:
     return {
         visit.job.id: rank_at(visit.job, wave.age)
         for visit in changed
-        if visit.job.state is JobState.PENDING and (visit.explanation or {}).get("verdict") != Verdict.NEVER_FITS
+        if visit.job.state is JobState.PENDING
+        and not waits(visit.job, wave.now)
+        and (visit.explanation or {}).get("verdict") != Verdict.NEVER_FITS
     }
 
 
@@ -193,7 +228,8 @@ def _events(visit: Visit) -> list[NewEvent]:
 
 
 def _event(job: Job, move: Move) -> NewEvent:
-    kind: EventKind = JOB_EVENT[move.target]
+    released = move.source is JobState.SCHEDULED and move.target is JobState.PENDING
+    kind = EventKind.JOB_RELEASED if released else JOB_EVENT[move.target]
     data: dict[str, Any] = {
         "job_id": job.id,
         "node_id": move.node_id,

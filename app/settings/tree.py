@@ -74,6 +74,9 @@ def _secret_fields(section: type[Section]) -> frozenset[str]:
 class ServerSettings(Section, frozen=True):
     host: Annotated[str, Meta(min_length=1, description="Address or name to listen on")] = "127.0.0.1"
     port: Annotated[int, _range("Port to listen on; 0 takes a free one", 0, 65_535)] = 3002
+    drain_s: Annotated[
+        float, _range("Seconds between being unready and closing, for balancers to notice; part of a shutdown", 0, 600)
+    ] = 0.5
     grace_s: Annotated[float, _range("Seconds that open requests get to finish on shutdown", 0, 3600)] = 10.0
     api_key: Annotated[str, _secret("A key with all scopes, beside those of `hae keys`; empty = none")] = ""
 
@@ -120,6 +123,9 @@ class JobsSettings(Section, frozen=True):
     run_timeout_s: Annotated[int, _range("Seconds a run may take, unless the job says", 1, _WEEK_S)] = 3600
     queue_ttl_s: Annotated[int, _range("Seconds to wait for a node, unless the job says", 1, _WEEK_S)] = 600
     max_retries: Annotated[int, _range("Runs after the first that a job may lose", 0, 100)] = 3
+    cancel_grace_s: Annotated[
+        float, _range("Seconds that a node has to stop a cancelled run, before its slots are free", 0, _DAY_S)
+    ] = 10.0
     age_per_priority_s: Annotated[
         float,
         _above_zero("Seconds of waiting that count as much as one step of priority, so that nothing starves", _DAY_S),
@@ -135,6 +141,10 @@ class JobsSettings(Section, frozen=True):
 
 
 class NodesSettings(Section, frozen=True):
+    lease_s: Annotated[
+        float,
+        _above_zero("Seconds that a run stays its node's without a heartbeat or progress", _DAY_S),
+    ] = 150.0
     offline_after_s: Annotated[float, _above_zero("Seconds of silence after which a node is offline", _DAY_S)] = 300.0
     default_price_hyper: Annotated[str, _means("HYPER per GPU-hour of a node that names no price")] = "0.1"
     heartbeat_flush_s: Annotated[float, _above_zero("Seconds that heartbeats are gathered per write", 60)] = 0.5
@@ -177,6 +187,14 @@ class WebhooksSettings(Section, frozen=True):
     timeout_s: Annotated[float, _above_zero("Seconds a receiver has to answer", 120)] = 10.0
     concurrency: Annotated[int, _range("Deliveries under way at once", 1, 4096)] = 64
     poll_s: Annotated[float, _above_zero("Seconds between looks for due deliveries", 60)] = 0.5
+
+
+class RetentionSettings(Section, frozen=True):
+    """Whole months are dropped, once all of a month is older than that."""
+
+    history_days: Annotated[int, _range("Days that histories of jobs are kept; 0 = for ever", 0, 36_500)] = 0
+    events_days: Annotated[int, _range("Days that events and their feed are kept; 0 = for ever", 0, 36_500)] = 90
+    deliveries_days: Annotated[int, _range("Days that deliveries are kept; 0 = for ever", 0, 36_500)] = 30
 
 
 class LogSettings(Section, frozen=True):
@@ -226,6 +244,7 @@ class Settings(Section, frozen=True):
     nodes: NodesSettings = field(default_factory=NodesSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     webhooks: WebhooksSettings = field(default_factory=WebhooksSettings)
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
     log: LogSettings = field(default_factory=LogSettings)
     solana: SolanaSettings = field(default_factory=SolanaSettings)
     chain: ChainSettings = field(default_factory=ChainSettings)

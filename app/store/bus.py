@@ -25,7 +25,7 @@ class HintMessage(msgspec.Struct, omit_defaults=True):
     """One commit's hints on the wire."""
 
     work: bool = False
-    outbox: bool = False
+    events: bool = False
     view: bool = False
     nodes: list[str] = []
     jobs: list[str] = []
@@ -50,7 +50,7 @@ class Bus:
     async def publish(self, hints: Hints) -> None:
         """Tell everyone soon. Returns at once; a failure is logged once and forgotten."""
         self._unsent.work |= hints.work
-        self._unsent.outbox |= hints.outbox
+        self._unsent.events |= hints.events
         self._unsent.view |= hints.view
         self._unsent.nodes |= hints.nodes
         self._unsent.jobs |= hints.jobs
@@ -61,7 +61,7 @@ class Bus:
         try:
             while self._unsent:
                 hints, self._unsent = self._unsent, Hints()
-                message = HintMessage(hints.work, hints.outbox, hints.view, list(hints.nodes), list(hints.jobs))
+                message = HintMessage(hints.work, hints.events, hints.view, list(hints.nodes), list(hints.jobs))
                 entry: dict[Any, Any] = {"h": self._encoder.encode(message)}
                 await self._client.xadd(STREAM, entry, maxlen=KEEP, approximate=True)
                 self._note(True)

@@ -30,13 +30,13 @@ class Hints:
     """
 
     work: bool = False
-    outbox: bool = False
+    events: bool = False
     view: bool = False
     nodes: set[str] = field(default_factory=set)
     jobs: set[str] = field(default_factory=set)
 
     def __bool__(self) -> bool:
-        return self.work or self.outbox or self.view or bool(self.nodes) or bool(self.jobs)
+        return self.work or self.events or self.view or bool(self.nodes) or bool(self.jobs)
 
 
 @dataclass(slots=True)

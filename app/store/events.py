@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from app.core.events import NOTIFIED, EventKind
+from app.core.chaining import chained
+from app.core.events import EventKind
 from app.core.ids import new_id
 from app.core.jobs import Move
 from app.core.states import NodeState
@@ -58,7 +59,7 @@ class StoredDecision:
 
 
 async def add(uow: UnitOfWork, events: Sequence[NewEvent]) -> None:
-    """Insert events, and outbox rows for those that webhooks may want."""
+    """Insert events; the sequencer gives them their places in the feed after the commit."""
     if not events:
         return
     ids = [new_id("evt") for _ in events]
@@ -71,32 +72,36 @@ async def add(uow: UnitOfWork, events: Sequence[NewEvent]) -> None:
             for event_id, event in zip(ids, events, strict=True)
         ],
     )
-    told = [(event_id,) for event_id, event in zip(ids, events, strict=True) if event.kind in NOTIFIED]
-    if told:
-        await copy_rows(uow, "outbox", ("event_id",), told)
-        uow.hints.outbox = True
+    uow.hints.events = True
     uow.hints.jobs.update(event.job_id for event in events if event.job_id)
 
 
-async def add_history(uow: UnitOfWork, moves: Sequence[Move]) -> None:
-    """Insert one history row a transition, in the given order."""
+async def add_history(uow: UnitOfWork, moves: Sequence[Move], heads: Mapping[str, bytes | None]) -> dict[str, bytes]:
+    """Insert one history row a transition, in the given order; each job's new head, for its row.
+
+    ``heads``: hash of each job's last history row, absent or None before its first.
+    """
+    hashes, new = chained(moves, heads, uow.now)
     await copy_rows(
         uow,
         "job_history",
-        ("job_id", "from_state", "to_state", "attempt", "reason", "actor", "node_id"),
+        ("job_id", "at", "from_state", "to_state", "attempt", "reason", "actor", "node_id", "hash"),
         [
             (
                 move.job_id,
+                uow.now,
                 move.source.value if move.source else None,
                 move.target.value,
                 move.attempt,
                 str(move.reason),
                 move.actor,
                 move.node_id,
+                digest,
             )
-            for move in moves
+            for move, digest in zip(moves, hashes, strict=True)
         ],
     )
+    return new
 
 
 async def history(uow: UnitOfWork, job_id: str) -> list[dict[str, Any]]:

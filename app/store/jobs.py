@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from app.core.errors import Conflict
+from app.core.events import Reason
 from app.core.jobs import Job, NewJob, Visit
 from app.core.states import JobState
 from app.store.copying import copy_rows
@@ -14,28 +15,31 @@ from app.store.db import UnitOfWork
 from app.store.rows import JOB_COLUMNS, job_from, to_json
 
 
-async def insert(uow: UnitOfWork, jobs: Sequence[NewJob]) -> None:
-    """Insert jobs in state pending. Ids must be new."""
-    await copy_rows(uow, "jobs", _NEW_COLUMNS, [_new_row(uow, job) for job in jobs])
+async def insert(uow: UnitOfWork, jobs: Sequence[NewJob], heads: Mapping[str, bytes]) -> None:
+    """Insert jobs in their first states. Ids must be new. ``heads``: hash of each job's first history row."""
+    await copy_rows(uow, "jobs", _NEW_COLUMNS, [_new_row(uow, job, heads[job.id]) for job in jobs])
 
 
 _NEW_COLUMNS = (
     "id", "account", "key_id", "source", "type", "state", "reason", "payload", "gpu_models", "gpus", "min_vram_gb",
     "capabilities", "region", "min_reputation", "max_price", "policy", "priority", "timeout_s", "max_retries",
-    "queue_ttl_s", "expires_at", "requirements_hash", "chain_job", "deadline_at",
+    "queue_ttl_s", "expires_at", "requirements_hash", "chain_job", "deadline_at", "start_at", "max_attempts",
+    "retry_backoff_s", "retry_backoff_max_s", "exclude_nodes", "rerun_of", "schedule_id", "history_head",
 )  # fmt: skip
 
 
-def _new_row(uow: UnitOfWork, job: NewJob) -> tuple[Any, ...]:
+def _new_row(uow: UnitOfWork, job: NewJob, head: bytes) -> tuple[Any, ...]:
     asked = job.requirements
     deadline_at = uow.now + timedelta(seconds=job.deadline_s) if job.deadline_s else None
-    expires_at = uow.now + timedelta(seconds=job.queue_ttl_s)
+    expires_at = (job.start_at or uow.now) + timedelta(seconds=job.queue_ttl_s)
+    reason = Reason.SUBMITTED if job.start_at is None else Reason.SCHEDULED
     return (
-        job.id, job.account, job.key_id, job.source, job.type, "pending", "submitted", to_json(job.payload),
-        asked.gpu_models, asked.gpus, asked.min_vram_gb, asked.capabilities, asked.region, asked.min_reputation,
-        asked.max_price, job.policy, job.priority, job.timeout_s, job.max_retries, job.queue_ttl_s,
-        expires_at if deadline_at is None else min(expires_at, deadline_at), job.requirements_hash, job.chain_job,
-        deadline_at,
+        job.id, job.account, job.key_id, job.source, job.type, job.first_state.value, reason.value,
+        to_json(job.payload), asked.gpu_models, asked.gpus, asked.min_vram_gb, asked.capabilities, asked.region,
+        asked.min_reputation, asked.max_price, job.policy, job.priority, job.timeout_s, job.max_retries,
+        job.queue_ttl_s, expires_at if deadline_at is None else min(expires_at, deadline_at), job.requirements_hash,
+        job.chain_job, deadline_at, job.start_at, job.max_attempts, job.retry_backoff_s, job.retry_backoff_max_s,
+        job.exclude_nodes.value, job.rerun_of, job.schedule_id, head,
     )  # fmt: skip
 
 
@@ -66,12 +70,14 @@ async def save(uow: UnitOfWork, visits: Sequence[Visit]) -> None:
         """WITH u AS (SELECT * FROM json_to_recordset($1::json) AS r(id text, was_state text, was_attempt int,
             was_version int, state text, reason text, attempt int, failures int, version int, excluded text[],
             match_tries int, node_id text, offer_id text, price int8, cost int8, settlement text, error text,
-            assigned_at timestamptz, started_at timestamptz, finished_at timestamptz, expires_at timestamptz)),
+            assigned_at timestamptz, started_at timestamptz, finished_at timestamptz, expires_at timestamptz,
+            not_before timestamptz, cancel_by timestamptz, head text)),
         moved AS (UPDATE jobs SET state = u.state, reason = u.reason, attempt = u.attempt, failures = u.failures,
             version = u.version, excluded = u.excluded, match_tries = u.match_tries, node_id = u.node_id,
             offer_id = u.offer_id, price = u.price, cost = u.cost, settlement = u.settlement, error = u.error,
             assigned_at = u.assigned_at, started_at = u.started_at, finished_at = u.finished_at,
-            expires_at = u.expires_at
+            expires_at = u.expires_at, not_before = u.not_before, cancel_by = u.cancel_by,
+            history_head = coalesce(decode(u.head, 'hex'), jobs.history_head)
         FROM u WHERE jobs.id = u.id AND jobs.state = u.was_state AND jobs.attempt = u.was_attempt
             AND jobs.version = u.was_version
         RETURNING jobs.id)
@@ -107,6 +113,9 @@ def _saved(visit: Visit) -> dict[str, Any]:
         "started_at": job.started_at,
         "finished_at": job.finished_at,
         "expires_at": job.expires_at,
+        "not_before": job.not_before,
+        "cancel_by": job.cancel_by,
+        "head": None if job.history_head is None else job.history_head.hex(),
     }
 
 

@@ -10,17 +10,19 @@ import msgspec
 from app.core.jobs import Job, Offer
 from app.core.nodes import NodeRecord
 from app.core.requirements import Requirements
-from app.core.states import JobState, NodeState, OfferState, Settlement
+from app.core.states import ExcludeNodes, JobState, NodeState, OfferState, Settlement
 
 JOB_COLUMNS = (
     "id, account, type, state, settlement, reason, attempt, failures, version, gpu_models, gpus, min_vram_gb, "
     "capabilities, region, min_reputation, max_price, policy, priority, timeout_s, max_retries, queue_ttl_s, "
     "excluded, match_tries, cancel_requested, node_id, offer_id, price, cost, error, created_at, expires_at, "
-    "assigned_at, started_at, finished_at, requirements_hash, chain_job, key_id, deadline_at"
+    "assigned_at, started_at, finished_at, requirements_hash, chain_job, key_id, deadline_at, max_attempts, "
+    "retry_backoff_s, retry_backoff_max_s, exclude_nodes, start_at, not_before, cancel_by, rerun_of, schedule_id, "
+    "history_head"
 )
 OFFER_COLUMNS = (
     "id, job_id, node_id, attempt, state, holds_slots, slots, price, reason, created_at, expires_at, decided_at, "
-    "started_at"
+    "started_at, renewed_at"
 )
 NODE_COLUMNS = (
     "id, gpu_model, gpus, vram_gb, capabilities, region, reputation, stake, price, jobs_completed, jobs_failed, "
@@ -35,19 +37,21 @@ def job_from(row: Row) -> Job:
         job_id, account, kind, state, settlement, reason, attempt, failures, version, gpu_models, gpus, min_vram_gb,
         capabilities, region, min_reputation, max_price, policy, priority, timeout_s, max_retries, queue_ttl_s,
         excluded, match_tries, cancel_requested, node_id, offer_id, price, cost, error, created_at, expires_at,
-        assigned_at, started_at, finished_at, requirements_hash, chain_job, key_id, deadline_at,
-    ) = tuple(row.values())[:38]  # fmt: skip
+        assigned_at, started_at, finished_at, requirements_hash, chain_job, key_id, deadline_at, max_attempts,
+        retry_backoff_s, retry_backoff_max_s, exclude_nodes, *rest,
+    ) = tuple(row.values())[:48]  # fmt: skip
     requirements = Requirements(tuple(gpu_models), gpus, min_vram_gb, capabilities, region, min_reputation, max_price)
     return Job(
         job_id, account, kind, JobState(state), Settlement(settlement), reason, attempt, failures, version,
         requirements, policy, priority, timeout_s, max_retries, queue_ttl_s, list(excluded), match_tries,
         cancel_requested, node_id, offer_id, price, cost, error, created_at, expires_at, assigned_at, started_at,
-        finished_at, requirements_hash, chain_job, key_id, deadline_at,
+        finished_at, requirements_hash, chain_job, key_id, deadline_at, max_attempts, retry_backoff_s,
+        retry_backoff_max_s, ExcludeNodes(exclude_nodes), *rest,
     )  # fmt: skip
 
 
 def offer_from(row: Row) -> Offer:
-    offer_id, job_id, node_id, attempt, state, *rest = tuple(row.values())[:13]
+    offer_id, job_id, node_id, attempt, state, *rest = tuple(row.values())[:14]
     return Offer(offer_id, job_id, node_id, attempt, OfferState(state), *rest)
 
 

@@ -52,6 +52,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
             db,
             sweep_s=settings.worker.sweep_s,
             offline_after_s=settings.nodes.offline_after_s,
+            lease_s=settings.nodes.lease_s,
             idempotency_ttl_s=settings.jobs.idempotency_ttl_s,
             health_rules=rules_from(settings.nodes),
         )
@@ -64,7 +65,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
         async def heard(message: HintMessage) -> None:
             if message.work:
                 waves.wake()
-            if message.outbox:
+            if message.events:
                 dispatcher.wake()
             if message.view:
                 views.nudge()
@@ -97,6 +98,8 @@ def _limits(settings: Settings) -> WaveLimits:
     return WaveLimits(
         wave_size=settings.worker.wave_size,
         offer_ttl_s=settings.jobs.offer_ttl_s,
+        lease_s=settings.nodes.lease_s,
+        cancel_grace_s=settings.jobs.cancel_grace_s,
         poison_tries=settings.jobs.poison_tries,
         health=rules_from(settings.nodes),
         quotas=quota_rules(settings.jobs),

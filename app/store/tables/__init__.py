@@ -14,8 +14,8 @@ from app.store.tables.chain import (
     SettlementHistory,
     Spec,
 )
-from app.store.tables.jobs import Job, JobHistory, MatchDecision, Offer, Result
-from app.store.tables.messaging import Delivery, Event, Outbox, Signal
+from app.store.tables.jobs import Job, JobCount, JobHistory, MatchDecision, Offer, Result, Schedule
+from app.store.tables.messaging import Consumer, Delivery, Event, FeedEntry, Signal
 from app.store.tables.nodes import Node, NodeHeartbeat, NodeHistory
 
 __all__ = [
@@ -29,18 +29,21 @@ __all__ = [
     "ChainPage",
     "ChainPayment",
     "ChainQuarantine",
+    "Consumer",
     "Delivery",
     "Event",
+    "FeedEntry",
     "IdempotencyKey",
     "Job",
+    "JobCount",
     "JobHistory",
     "MatchDecision",
     "Node",
     "NodeHeartbeat",
     "NodeHistory",
     "Offer",
-    "Outbox",
     "Result",
+    "Schedule",
     "SettlementHistory",
     "Signal",
     "Spec",

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Integer,
+    LargeBinary,
     Numeric,
     SmallInteger,
     String,
@@ -68,8 +69,15 @@ def bool_column(*, default: bool) -> Column[Any]:
     return Column(Boolean, nullable=False, server_default=text(str(default).lower()))
 
 
-def time_column(*, nullable: bool = False, now: bool = False) -> Column[Any]:
-    return Column(DateTime(timezone=True), nullable=nullable, server_default=NOW if now else None)
+def time_column(*, nullable: bool = False, now: bool = False, primary_key: bool = False) -> Column[Any]:
+    return Column(
+        DateTime(timezone=True), nullable=nullable, server_default=NOW if now else None, primary_key=primary_key
+    )
+
+
+def hash_column() -> Column[Any]:
+    """A sha256, 32 bytes."""
+    return Column(LargeBinary(32), nullable=True)
 
 
 def json_column(*, nullable: bool = False, default: str | None = "{}") -> Column[Any]:

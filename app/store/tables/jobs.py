@@ -9,10 +9,11 @@ from sqlalchemy import BigInteger, CheckConstraint, Column, Identity, Index, Uni
 from sqlmodel import Field, SQLModel
 
 from app.core.requirements import JobType
-from app.core.states import JOB_FINAL, JOB_ON_NODE, JobState, OfferState, Settlement
+from app.core.states import JOB_FINAL, JOB_ON_NODE, ExcludeNodes, JobState, OfferState, Settlement
 from app.store.tables.columns import (
     amount_column,
     bool_column,
+    hash_column,
     id_column,
     int_column,
     json_column,
@@ -23,6 +24,7 @@ from app.store.tables.columns import (
     small_column,
     text_column,
     time_column,
+    u64_column,
 )
 
 
@@ -33,7 +35,10 @@ def _listed(states: frozenset[JobState]) -> str:
 class Job(SQLModel, table=True):
     """One job. ``attempt`` rises whenever the job goes back to pending; ``version`` rises with every move.
 
-    ``deadline_at``: when its result is of no more use, None = never.
+    ``deadline_at``: when its result is of no more use, None = never. ``start_at``: when a scheduled job becomes
+    pending. ``not_before``: until when a job that lost a run waits before it is matched again. ``max_attempts``: offers
+    it may get at all, 0 = any number. ``exclude_nodes``: which nodes are out for it after a setback. ``cancel_by``:
+    when a run that is being cancelled is over at the latest. ``history_head``: hash of its last history row.
     """
 
     __tablename__: ClassVar[Any] = "jobs"
@@ -49,6 +54,12 @@ class Job(SQLModel, table=True):
         CheckConstraint("gpus BETWEEN 1 AND 64", name="jobs_gpus"),
         CheckConstraint("max_price > 0", name="jobs_max_price"),
         CheckConstraint("cost >= 0", name="jobs_cost"),
+        CheckConstraint(
+            "max_attempts >= 0 AND retry_backoff_s >= 0 AND retry_backoff_max_s >= retry_backoff_s", name="jobs_retry"
+        ),
+        one_of("exclude_nodes", ExcludeNodes, "jobs_exclude_nodes"),
+        CheckConstraint("state <> 'cancelling' OR cancel_by IS NOT NULL", name="jobs_cancelling"),
+        CheckConstraint("state <> 'scheduled' OR start_at IS NOT NULL", name="jobs_scheduled"),
         # No index on what moves change, and room on the pages: a move then rewrites no index (HOT).
         Index("jobs_account_id", "account", "id"),
         # For jobs that come on chain, which have the hash, too: the oldest that is not on chain yet.
@@ -87,6 +98,16 @@ class Job(SQLModel, table=True):
     timeout_s: int = Field(sa_column=int_column())
     max_retries: int = Field(sa_column=small_column(default=3))
     queue_ttl_s: int = Field(sa_column=int_column())
+    max_attempts: int = Field(sa_column=int_column(default=0))
+    retry_backoff_s: int = Field(sa_column=int_column(default=0))
+    retry_backoff_max_s: int = Field(sa_column=int_column(default=0))
+    exclude_nodes: str = Field(sa_column=name_column(12, default=ExcludeNodes.FAILED))
+    start_at: datetime | None = Field(sa_column=time_column(nullable=True))
+    not_before: datetime | None = Field(sa_column=time_column(nullable=True))
+    cancel_by: datetime | None = Field(sa_column=time_column(nullable=True))
+    rerun_of: str | None = Field(sa_column=id_column(nullable=True))
+    schedule_id: str | None = Field(sa_column=id_column(nullable=True))
+    history_head: bytes | None = Field(sa_column=hash_column())
     excluded: list[str] = Field(sa_column=names_column())
     match_tries: int = Field(sa_column=int_column(default=0))
     cancel_requested: bool = Field(sa_column=bool_column(default=False))
@@ -104,7 +125,11 @@ class Job(SQLModel, table=True):
 
 
 class Offer(SQLModel, table=True):
-    """A lease on ``slots`` of one node for one attempt of one job; ``holds_slots`` until the attempt is over."""
+    """A lease on ``slots`` of one node for one attempt of one job; ``holds_slots`` until the attempt is over.
+
+    ``token``: fences the lease: it rises from offer to offer. ``renewed_at``: when its node last reported progress; its
+    node's heartbeats renew it, too.
+    """
 
     __tablename__: ClassVar[Any] = "offers"
     __table_args__: ClassVar[Any] = (
@@ -131,10 +156,15 @@ class Offer(SQLModel, table=True):
     expires_at: datetime = Field(sa_column=time_column())
     decided_at: datetime | None = Field(sa_column=time_column(nullable=True))
     started_at: datetime | None = Field(sa_column=time_column(nullable=True))
+    renewed_at: datetime | None = Field(sa_column=time_column(nullable=True))
+    token: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), nullable=False))
 
 
 class Result(SQLModel, table=True):
-    """What a node reported for one attempt, first report wins. ``digest``: sha256 of the canonical report."""
+    """What a node reported for one attempt, first report wins. ``digest``: sha256 of the canonical report.
+
+    ``late``: it came when the attempt was over; it is kept, and counts for nothing.
+    """
 
     __tablename__: ClassVar[Any] = "results"
     __table_args__: ClassVar[Any] = (CheckConstraint("ok OR error IS NOT NULL", name="results_error"),)
@@ -149,23 +179,77 @@ class Result(SQLModel, table=True):
     metrics: dict[str, Any] = Field(sa_column=json_column())
     error: str | None = Field(sa_column=text_column())
     digest: str = Field(sa_column=name_column(64))
+    late: bool = Field(sa_column=bool_column(default=False))
     created_at: datetime = Field(sa_column=time_column(now=True))
 
 
 class JobHistory(SQLModel, table=True):
-    """One row a transition, in the order of ``seq``; written in the transaction of the move."""
+    """One row a transition, in the order of ``seq``; written in the transaction of the move.
+
+    ``hash``: of the row and the hash of the job's row before (app/core/chaining.py); None on rows from before there
+    were any. Partitioned by time (app/store/partitions.py).
+    """
 
     __tablename__: ClassVar[Any] = "job_history"
+    __table_args__: ClassVar[Any] = ({"postgresql_partition_by": "RANGE (at)"},)
 
     job_id: str = Field(sa_column=id_column(primary_key=True))
     seq: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    at: datetime = Field(sa_column=time_column(now=True, primary_key=True))
     from_state: str | None = Field(sa_column=name_column(12, nullable=True))
     to_state: str = Field(sa_column=name_column(12))
     attempt: int = Field(sa_column=int_column())
     reason: str = Field(sa_column=name_column(40))
     actor: str = Field(sa_column=name_column(80))
     node_id: str | None = Field(sa_column=id_column(nullable=True))
-    at: datetime = Field(sa_column=time_column(now=True))
+    hash: bytes | None = Field(sa_column=hash_column())
+
+
+class JobCount(SQLModel, table=True):
+    """How the number of jobs in a state changed: sums of all rows are the counts. Waves add rows, a fold merges them.
+
+    ``run_ms`` and ``paid``: of completed jobs, the milliseconds they ran and what they cost.
+    """
+
+    __tablename__: ClassVar[Any] = "job_counts"
+
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    state: str = Field(sa_column=name_column(12))
+    change: int = Field(sa_column=amount_column())
+    run_ms: int = Field(sa_column=amount_column(default=0))
+    paid: int = Field(sa_column=u64_column(default=0))
+
+
+class Schedule(SQLModel, table=True):
+    """A job to submit again and again. ``request``: the submission as its agent gave it; ``cron`` in ``timezone``.
+
+    ``next_at``: when it is due again, None while paused or at an end. ``overlap``: whether a run is skipped while the
+    last job of the schedule is not over.
+    """
+
+    __tablename__: ClassVar[Any] = "schedules"
+    __table_args__: ClassVar[Any] = (
+        Index("schedules_account", "account", "id"),
+        Index("schedules_due", "next_at", postgresql_where=text("next_at IS NOT NULL")),
+        one_of("overlap", ("allow", "skip"), "schedules_overlap"),
+    )
+
+    id: str = Field(sa_column=id_column(primary_key=True))
+    account: str = Field(sa_column=name_column(80))
+    key_id: str = Field(sa_column=id_column())
+    name: str = Field(sa_column=name_column(80, default=""))
+    cron: str = Field(sa_column=name_column(120))
+    timezone: str = Field(sa_column=name_column(64, default="UTC"))
+    overlap: str = Field(sa_column=name_column(12, default="allow"))
+    request: dict[str, Any] = Field(sa_column=json_column())
+    paused: bool = Field(sa_column=bool_column(default=False))
+    runs: int = Field(sa_column=int_column(default=0))
+    skipped: int = Field(sa_column=int_column(default=0))
+    error: str | None = Field(sa_column=text_column())
+    next_at: datetime | None = Field(sa_column=time_column(nullable=True))
+    last_at: datetime | None = Field(sa_column=time_column(nullable=True))
+    last_job_id: str | None = Field(sa_column=id_column(nullable=True))
+    created_at: datetime = Field(sa_column=time_column(now=True))
 
 
 class MatchDecision(SQLModel, table=True):

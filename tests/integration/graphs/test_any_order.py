@@ -328,7 +328,7 @@ class Machine(RuleBasedStateMachine):
 
     async def everything(self) -> list[Any]:
         tables = (
-            "jobs", "offers", "nodes", "signals", "job_history", "settlement_history", "events", "outbox",
+            "jobs", "offers", "nodes", "signals", "job_history", "settlement_history", "events", "job_counts",
             "match_decisions",
         )  # fmt: skip
         return [await sql(self.db, f"SELECT t::text FROM {table} t ORDER BY 1") for table in tables]

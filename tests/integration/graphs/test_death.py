@@ -18,7 +18,7 @@ from tests.integration.graphs import invariants
 
 pytestmark = pytest.mark.chaos
 
-TABLES = ("jobs", "offers", "nodes", "signals", "job_history", "events", "outbox", "match_decisions")
+TABLES = ("jobs", "offers", "nodes", "signals", "job_history", "events", "match_decisions")
 
 
 @asynccontextmanager

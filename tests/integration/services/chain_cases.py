@@ -215,7 +215,7 @@ class World:
 
 _TABLES = (
     "chain_events", "chain_jobs", "chain_nodes", "chain_payments", "chain_quarantine", "jobs", "nodes", "events",
-    "signals", "node_history", "job_history", "outbox",
+    "signals", "node_history", "job_history",
 )  # fmt: skip
 
 

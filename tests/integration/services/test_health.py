@@ -185,7 +185,9 @@ async def test_penalties_fall_with_time_and_leave_the_index_at_zero(db: Database
 async def test_the_sweeper_lets_back_and_lets_penalties_fall(db: Database, waves: WaveRunner) -> None:
     node = await factories.node(db, capacity=4)
     await run(db, waves, ok=False, count=3)
-    sweeper = Sweeper(db, sweep_s=1.0, offline_after_s=300.0, idempotency_ttl_s=600.0, health_rules=RULES)
+    sweeper = Sweeper(
+        db, sweep_s=1.0, offline_after_s=300.0, lease_s=150.0, idempotency_ttl_s=600.0, health_rules=RULES
+    )
     await sweeper.sweep_once()
     assert await health_of(db, node) == ("suspended", 300, 0, 2, 1, 60)
     await sql(db, COOLED)

@@ -49,7 +49,7 @@ async def test_hints_are_told_after_the_commit_only(db: Database) -> None:
     assert told == []
     async with db.unit() as uow:
         await events.add(uow, [event])
-    assert [(hints.outbox, hints.jobs, seen) for hints, seen in told] == [(True, {"job_1"}, 1)]
+    assert [(hints.events, hints.jobs, seen) for hints, seen in told] == [(True, {"job_1"}, 1)]
 
 
 async def test_now_is_the_transactions_start_by_the_databases_clock(db: Database) -> None:

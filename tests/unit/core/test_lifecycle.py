@@ -215,7 +215,8 @@ def test_operators_on_chain_are_held_against_ours(
 
 def test_only_runs_that_were_lost_count_as_failures() -> None:
     counted = {reason for reason in Reason if counts_as_failure(reason)}
-    assert counted == {Reason.RUN_FAILED, Reason.RUN_TIMED_OUT, Reason.NODE_RESTARTED, Reason.NODE_OFFLINE}
+    lost = {Reason.RUN_FAILED, Reason.RUN_TIMED_OUT, Reason.NODE_RESTARTED, Reason.NODE_OFFLINE, Reason.LEASE_LOST}
+    assert counted == lost
 
 
 def test_the_time_out_counts_from_the_acceptance() -> None:
