@@ -23,6 +23,7 @@ from app.core.states import JobState
 from app.matchmaker.matchmaker import Matchmaker
 from app.services import claiming, health, offering, phases, placing
 from app.services.quotas import Quotas
+from app.services.views import Turn
 from app.services.waves import Wave, open_wave, save_wave
 from app.store.db import UnitOfWork
 
@@ -40,7 +41,8 @@ class JobContext:
     ``due``: the claimed signals as ``(id, job_id, kind)``. ``opened`` gets the wave as soon as there is one, so that
     the runner can undo what a failed run did to the view. ``view_age_s``: seconds since the view was last confirmed.
     ``lease_s``: that a run stays its node's without a sign of life. ``cancel_grace_s``: that a node has to stop a run.
-    ``pulled``: by job id, which of ``due`` were taken along from the backlog.
+    ``turn``: to be had while the view is matched on. ``pulled``: by job id, which of ``due`` were taken along from the
+    backlog.
     """
 
     uow: UnitOfWork
@@ -54,6 +56,7 @@ class JobContext:
     pulled: dict[str, int]
     lease_s: float
     cancel_grace_s: float
+    turn: Turn
 
 
 Runs = Runtime[JobContext]
@@ -91,6 +94,8 @@ async def admit(state: WaveState) -> Command[AfterAdmit]:
 async def match(state: WaveState, runtime: Runs) -> Command[AfterMatch]:
     """Choose nodes on the in-memory view."""
     wave, context = state["wave"], runtime.context
+    # After the wave's locks, not before: who waits for its turn holds rows, and who has it waits for none.
+    await context.turn.take()
     await placing.read_shares(context.uow, wave, context.matchmaker, context.quotas)
     placing.match(wave, context.matchmaker)
     return Command(goto="claim" if wave.to_offer else "offer")
@@ -108,6 +113,8 @@ async def offer(state: WaveState, runtime: Runs) -> Command[AfterOffer]:
     wave = state["wave"]
     context = runtime.context
     offering.offer(wave, context.matchmaker, context.offer_ttl_s, context.view_age_s)
+    # What is left is written and committed while the next wave matches.
+    context.turn.give_up()
     return Command(goto=_after_placing(wave))
 
 

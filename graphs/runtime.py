@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from app.core.errors import Unavailable
@@ -11,7 +11,7 @@ from app.core.health import HealthRules
 from app.services import placing
 from app.services.backlog import Backlog, taken_along
 from app.services.quotas import QuotaRules, Quotas
-from app.services.views import ViewKeeper
+from app.services.views import Turn, ViewKeeper
 from app.services.waves import Wave, committed_nodes
 from app.store import jobs, signals
 from app.store.db import Database
@@ -40,16 +40,18 @@ class WaveLimits:
 class WaveReport:
     """``signals`` that came to something, 0 = nothing is to be done now; ``moves`` made.
 
-    ``failed``: whether some of it had to be given up for now.
+    ``failed``: whether some of it had to be given up for now. ``contended``: nodes that other waves held when this one
+    wanted them.
     """
 
     signals: int
     moves: int
     failed: bool = False
+    contended: int = 0
 
 
 class WaveRunner:
-    """Claims due signals and runs the job graph on them. One run at a time: the view is shared."""
+    """Claims due signals and runs the job graph on them."""
 
     def __init__(self, db: Database, views: ViewKeeper, limits: WaveLimits) -> None:
         self.db = db
@@ -59,46 +61,56 @@ class WaveRunner:
         self._quotas = Quotas(limits.quotas)
         self._graph = build()
 
-    async def run_once(self) -> WaveReport:
-        """Run one wave over what is due. Raises Unavailable when Postgres is away; nothing has happened then."""
-        claimed: list[Due] = []
+    async def run_once(self, claimed: Callable[[int], None] | None = None) -> WaveReport:
+        """Run one wave over what is due. Raises Unavailable when Postgres is away; nothing has happened then.
+
+        ``claimed`` is told how many signals the wave has got, as soon as it has them. Several may run at once: each
+        works on rows of its own, and they take turns on the view.
+        """
+        taken: list[Due] = []
         try:
-            return await self._attempt(None, claimed)
+            return await self._attempt(None, taken, claimed)
         except Unavailable:
             raise
         except Exception as error:
-            due = claimed[0] if claimed else []
+            due = taken[0] if taken else []
             log.exception("a wave of %d signals failed; running it again in halves", len(due))
             return await self._halves(due, error)
 
-    async def _attempt(self, ids: Sequence[int] | None, claimed: list[Due]) -> WaveReport:
-        async with self.views.lock:
-            state: dict[str, Wave] = {}
-            try:
-                async with self.db.unit() as uow:
-                    if ids is None:
-                        due = await signals.claim_due(uow, self.limits.wave_size)
-                    else:
-                        due = await signals.claim_ids(uow, ids)
-                    pulled = await self._backlog.pull(uow, self.views.matchmaker.view, due) if ids is None else []
-                    claimed.append(due + pulled)
-                    if not due and not pulled:
-                        return WaveReport(0, 0)
-                    limits = self.limits
-                    context = JobContext(
-                        uow, self.views.matchmaker, due + pulled, limits.offer_ttl_s, limits.health, state,
-                        self.views.age_s, self._quotas, taken_along(due, pulled),
-                        limits.lease_s, limits.cancel_grace_s,
-                    )  # fmt: skip
-                    await self._graph.ainvoke({}, context=context)
-            except BaseException:
-                if "wave" in state:
-                    placing.undo(state["wave"], self.views.matchmaker)
-                raise
-            wave = state["wave"]
-            self.views.committed(committed_nodes(wave))
+    async def _attempt(
+        self, ids: Sequence[int] | None, taken: list[Due], claimed: Callable[[int], None] | None = None
+    ) -> WaveReport:
+        state: dict[str, Wave] = {}
+        turn = Turn(self.views.lock)
+        try:
+            async with self.db.unit() as uow:
+                if ids is None:
+                    due = await signals.claim_due(uow, self.limits.wave_size)
+                else:
+                    due = await signals.claim_ids(uow, ids)
+                if claimed is not None:
+                    claimed(len(due))
+                pulled = await self._backlog.pull(uow, self.views.matchmaker.view, due) if ids is None else []
+                taken.append(due + pulled)
+                if not due and not pulled:
+                    return WaveReport(0, 0)
+                limits = self.limits
+                context = JobContext(
+                    uow, self.views.matchmaker, due + pulled, limits.offer_ttl_s, limits.health, state,
+                    self.views.age_s, self._quotas, taken_along(due, pulled),
+                    limits.lease_s, limits.cancel_grace_s, turn,
+                )  # fmt: skip
+                await self._graph.ainvoke({}, context=context)
+        except BaseException:
+            if "wave" in state:
+                placing.undo(state["wave"], self.views.matchmaker)
+            raise
+        finally:
+            turn.give_up()
+        wave = state["wave"]
+        self.views.committed(committed_nodes(wave))
         moves = sum(len(visit.moves) for visit in wave.visits.values())
-        return WaveReport(len(due) + self._backlog.fruits(wave), moves)
+        return WaveReport(len(due) + self._backlog.fruits(wave), moves, contended=len(wave.contended))
 
     async def _halves(self, due: Due, error: Exception) -> WaveReport:
         """Run a failed wave's signals again in halves, until the culprit is alone; park it after its last try."""

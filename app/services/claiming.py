@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from app.matchmaker.matchmaker import Matchmaker
 from app.matchmaker.types import Candidate
+from app.services.placing import give_back
 from app.services.waves import Wave
 from app.store import claims
 from app.store.claims import MAX_BATCH, Claimed, Want
@@ -89,7 +90,7 @@ def _take_back(wave: Wave, matchmaker: Matchmaker, job_id: str, candidate: Candi
     wave.refused.setdefault(job_id, []).append((node_id, reason))
     if (node_id, wanted.gpus) in wave.tentative:
         wave.tentative.remove((node_id, wanted.gpus))
-        matchmaker.view.adjust(node_id, -wanted.gpus)
+        give_back(matchmaker, node_id, wanted.gpus)
 
 
 def _heal(wave: Wave, matchmaker: Matchmaker, node_ids: set[str]) -> None:

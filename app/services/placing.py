@@ -99,6 +99,16 @@ def _shares(wave: Wave) -> dict[str, Share]:
 def undo(wave: Wave, matchmaker: Matchmaker) -> None:
     """Give the view back what a wave that failed had taken from it."""
     for node_id, slots in wave.tentative:
-        if matchmaker.view.get(node_id) is not None:
-            matchmaker.view.adjust(node_id, -slots)
+        give_back(matchmaker, node_id, slots)
     wave.tentative.clear()
+
+
+def give_back(matchmaker: Matchmaker, node_id: str, slots: int) -> None:
+    """Assume so many slots of the node free again that a wave had taken in the view.
+
+    A row that was committed meanwhile has taken its place and knows nothing of them: then there is nothing to give
+    back.
+    """
+    held = matchmaker.view.get(node_id)
+    if held is not None and held.active_jobs >= slots:
+        matchmaker.view.adjust(node_id, -slots)

@@ -30,12 +30,32 @@ BEAT_MARGIN_S = 2.0
 HEAR_AT_ONCE = 50_000
 
 
+class Turn:
+    """One wave's hold on a view's lock: taken once, given up once, whatever is called how often."""
+
+    def __init__(self, lock: asyncio.Lock) -> None:
+        self._lock = lock
+        self._held = False
+
+    async def take(self) -> None:
+        """Wait for the lock, unless it is held already."""
+        if not self._held:
+            await self._lock.acquire()
+            self._held = True
+
+    def give_up(self) -> None:
+        if self._held:
+            self._held = False
+            self._lock.release()
+
+
 class ViewKeeper:
     """Refreshes ``matchmaker.view`` with the rows changed since the last look, and with the news in between.
 
     Without ``stream``, or with Valkey away, it looks at the database every ``refresh_s``; otherwise every REPAIR_S, and
     within ``refresh_s`` when somebody says that rows have changed which are no news (``nudge``). ``lock`` is held by
-    whoever changes the view or relies on it standing still (a wave, a refresh).
+    whoever relies on the view standing still (a wave from its matches to its claims, a refresh). Rows that a commit has
+    made true go in at any time.
     """
 
     def __init__(
@@ -72,7 +92,7 @@ class ViewKeeper:
         self._nudged.set()
 
     def committed(self, rows: Sequence[NodeRecord]) -> None:
-        """Take over rows just committed here, and tell the others. The lock is held."""
+        """Take over rows just committed here, and tell the others."""
         self.matchmaker.view.upsert(rows)
         if self._stream is not None and rows:
             self._stream.send(pack(rows))

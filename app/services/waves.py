@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -179,18 +178,14 @@ async def _record(uow: UnitOfWork, moved: list[Visit]) -> None:
         return
     moves = [move for visit in moved for move in visit.moves]
     heads = await events.add_history(uow, moves, {visit.job.id: visit.job.history_head for visit in moved})
-    changes: Counter[JobState] = Counter()
-    completed = []
+    tally = counts.Tally()
     for visit in moved:
         job = visit.job
         job.history_head = heads[job.id]
-        changes[visit.origin[0]] -= 1
-        changes[job.state] += 1
+        tally.move(job.key_id, job.requirements.gpus, visit.origin[0], job.state)
         if job.state is JobState.COMPLETED:
-            completed.append(job)
-    await counts.add(
-        uow, changes, sum(job.duration_ms or 0 for job in completed), sum(job.cost or 0 for job in completed)
-    )
+            tally.complete(job.duration_ms or 0, job.cost or 0)
+    await counts.add(uow, tally)
 
 
 def _timers(wave: Wave, changed: list[Visit]) -> list[tuple[str, SignalKind, datetime | None]]:

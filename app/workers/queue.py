@@ -3,41 +3,62 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import time
 
 from app.core.errors import HaeError
 from app.core.retry import backoff_s
 from app.store import signals
-from graphs.runtime import WaveRunner
+from graphs.runtime import WaveReport, WaveRunner
 
 log = logging.getLogger(__name__)
 
 FULL = 32
+CROWD = 64
+"""Signals in a wave from which on there may be enough for another beside it."""
+JOSTLE = 16
+"""Two waves side by side are too many where more than one in so many choices is held by the other."""
+APART_S = 5.0
+"""For how long a second wave is not tried again then."""
 LINGER_S = 0.01
 
 
 class WaveLoop:
-    """Runs waves until there is nothing due, then sleeps until a wake-up, the next timer, or ``poll_s``."""
+    """Runs waves until there is nothing due, then sleeps until a wake-up, the next timer, or ``poll_s``.
+
+    While a large wave is under way a second one runs beside it: one waits for PostgreSQL while the other decides. Not
+    in a network so small that they mostly want the same nodes.
+    """
 
     def __init__(self, runner: WaveRunner, poll_s: float) -> None:
         self.runner = runner
         self.poll_s = poll_s
         self.moves = 0
         self._woken = asyncio.Event()
+        self._crowded = asyncio.Event()
+        self._apart_until = 0.0
 
     def wake(self) -> None:
         """Say that signals were committed. To be called in the loop's thread."""
         self._woken.set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until ``stop``; the wave under way is finished first. An absent database is waited out."""
+        """Work until ``stop``; the waves under way are finished first. An absent database is waited out."""
+        helper = asyncio.create_task(self._help(stop))
+        try:
+            await self._lead(stop)
+        finally:
+            self._crowded.set()
+            await helper
+
+    async def _lead(self, stop: asyncio.Event) -> None:
         failures = 0
         while not stop.is_set():
             try:
                 self._woken.clear()
-                report = await self.runner.run_once()
+                report = await self._run_wave()
                 failures = 0
-                self.moves += report.moves
                 if report.signals == 0 or report.failed:
                     await self._sleep(stop, await self._until_next())
                 else:
@@ -48,6 +69,26 @@ class WaveLoop:
                 failures += 1
                 log.warning("waves are waiting: %s", error.detail)
                 await self._sleep(stop, backoff_s(failures, base_s=0.1, cap_s=2.0))
+
+    async def _help(self, stop: asyncio.Event) -> None:
+        """Run waves beside the leading ones as long as there is enough for both."""
+        while not stop.is_set():
+            await self._crowded.wait()
+            self._crowded.clear()
+            # Whoever leads the loop deals with what goes wrong: it is about to meet it, too.
+            with contextlib.suppress(HaeError):
+                self._claimed((await self._run_wave()).signals)
+
+    async def _run_wave(self) -> WaveReport:
+        report = await self.runner.run_once(self._claimed)
+        self.moves += report.moves
+        if report.contended * JOSTLE > report.signals:
+            self._apart_until = time.monotonic() + APART_S
+        return report
+
+    def _claimed(self, signals: int) -> None:
+        if signals >= CROWD and time.monotonic() >= self._apart_until:
+            self._crowded.set()
 
     async def _until_next(self) -> float:
         """Seconds to the next timer, at most ``poll_s``: a lost wake-up costs no more than that."""

@@ -46,15 +46,21 @@ def upgrade() -> None:
         "job_counts",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("state", sa.String(length=12), nullable=False),
+        sa.Column("key_id", sa.String(length=40), server_default=sa.text("''"), nullable=False),
         sa.Column("change", sa.BigInteger(), nullable=False),
+        sa.Column("slots", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("run_ms", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("paid", sa.Numeric(precision=20, scale=0), server_default=sa.text("0"), nullable=False),
+        sa.Column("paid", sa.Numeric(precision=38, scale=0), server_default=sa.text("0"), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index("job_counts_key", "job_counts", ["key_id"], postgresql_where=sa.text("key_id <> ''"))
     op.execute(
-        """INSERT INTO job_counts (state, change, run_ms, paid) SELECT state, count(*),
+        """INSERT INTO job_counts (state, key_id, change, slots, run_ms, paid)
+        SELECT state, CASE WHEN finished_at IS NULL THEN key_id ELSE '' END, count(*),
+            coalesce(sum(gpus) FILTER (WHERE state IN ('offered', 'assigned', 'running', 'cancelling')), 0),
             coalesce(sum(extract(epoch FROM finished_at - assigned_at) * 1000) FILTER (WHERE state = 'completed'), 0),
-            coalesce(sum(cost) FILTER (WHERE state = 'completed'), 0) FROM jobs GROUP BY state"""
+            coalesce(sum(cost) FILTER (WHERE state = 'completed'), 0)
+        FROM jobs GROUP BY 1, 2"""
     )
     op.create_table(
         "schedules",
@@ -252,7 +258,7 @@ def _deliveries() -> None:
     op.create_index(
         "deliveries_due", "deliveries", ["endpoint", "due_at"], postgresql_where=sa.text("state = 'pending'")
     )
-    _partition("deliveries", "deliveries_before", "created_at")
+    _partition("deliveries", "events", "at")
     op.execute(
         """INSERT INTO deliveries (event_id, endpoint, at, state, tries, due_at, status_code, error, created_at,
             delivered_at)

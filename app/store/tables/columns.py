@@ -47,6 +47,11 @@ def u64_column(*, nullable: bool = False, default: int | None = None) -> Column[
     return Column(Numeric(20, 0), nullable=nullable, server_default=None if default is None else text(str(default)))
 
 
+def total_column() -> Column[Any]:
+    """A sum of amounts, which may be larger than any one of them. Read back as Decimal."""
+    return Column(Numeric(38, 0), nullable=False, server_default=text("0"))
+
+
 def key_column(*, primary_key: bool = False, nullable: bool = False, unique: bool = False) -> Column[Any]:
     """A public key in base58."""
     return Column(String(44), primary_key=primary_key, nullable=nullable, unique=unique)

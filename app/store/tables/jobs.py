@@ -24,7 +24,7 @@ from app.store.tables.columns import (
     small_column,
     text_column,
     time_column,
-    u64_column,
+    total_column,
 )
 
 
@@ -206,18 +206,23 @@ class JobHistory(SQLModel, table=True):
 
 
 class JobCount(SQLModel, table=True):
-    """How the number of jobs in a state changed: sums of all rows are the counts. Waves add rows, a fold merges them.
+    """How the number of jobs in a state changed: sums over all rows are the counts. Waves add rows, a fold merges them.
 
-    ``run_ms`` and ``paid``: of completed jobs, the milliseconds they ran and what they cost.
+    ``key_id``: of jobs that are not over, the API key that submitted them, and ``slots`` what those of them hold that
+    are on a node; empty and 0 for the others. ``run_ms`` and ``paid``: of completed jobs, the milliseconds they ran and
+    what they cost.
     """
 
     __tablename__: ClassVar[Any] = "job_counts"
+    __table_args__: ClassVar[Any] = (Index("job_counts_key", "key_id", postgresql_where=text("key_id <> ''")),)
 
     id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
     state: str = Field(sa_column=name_column(12))
+    key_id: str = Field(sa_column=name_column(40, default=""))
     change: int = Field(sa_column=amount_column())
+    slots: int = Field(sa_column=amount_column(default=0))
     run_ms: int = Field(sa_column=amount_column(default=0))
-    paid: int = Field(sa_column=u64_column(default=0))
+    paid: int = Field(sa_column=total_column())
 
 
 class Schedule(SQLModel, table=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from app.core.chain import PaymentState
 from app.core.errors import Conflict, HaeError, NotFound
 from app.core.requirements import Requirements
-from app.core.states import JOB_FINAL, JobState, Settlement
+from app.core.states import JOB_FINAL, ExcludeNodes, JobState, Settlement
 from app.services import jobs, nodes, offers
 from app.services.jobs import Submitted
 from app.services.waves import save_wave
@@ -30,6 +31,8 @@ T = TypeVar("T")
 
 PICK = st.integers(0, 10_000)
 WAVE_SIZES = (1, 3, 256)
+WAITS = {"grace": ("cancel_by", "cancel_due"), "start": ("start_at", "start_due"), "pause": ("not_before", "match_due")}
+"""What a job may wait for, the column that says until when, and the signal that tells of the end."""
 
 
 class Killed(BaseException):
@@ -46,7 +49,10 @@ class Machine(RuleBasedStateMachine):
         self.loop = asyncio.Runner()
         self.db = Database(self.url)
         # As many processes with views of their own: those that stood still for a while decide on old ones.
-        self.runners = {size: factories.runner(self.db, wave_size=size, offer_ttl_s=600.0) for size in WAVE_SIZES}
+        self.runners = {
+            size: factories.runner(self.db, wave_size=size, offer_ttl_s=600.0, cancel_grace_s=600.0)
+            for size in WAVE_SIZES
+        }
         self.nodes: list[str] = []
         self.wallets: list[str] = []
         self.keys: dict[str, tuple[int, str]] = {}
@@ -115,6 +121,25 @@ class Machine(RuleBasedStateMachine):
         self.do(factories.submit(self.db, count, requirements=wanted, max_retries=retries))
         self.check()
 
+    @rule(
+        retries=st.integers(0, 2),
+        attempts=st.integers(0, 3),
+        backoff=st.sampled_from([0, 0, 600]),
+        exclude=st.sampled_from(ExcludeNodes),
+        ahead=st.booleans(),
+    )
+    def submit_with_wishes(self, retries: int, attempts: int, backoff: int, exclude: ExcludeNodes, ahead: bool) -> None:
+        wishes: dict[str, Any] = {
+            "max_retries": retries,
+            "max_attempts": attempts,
+            "retry_backoff_s": backoff,
+            "retry_backoff_max_s": backoff,
+            "exclude_nodes": exclude,
+            "start_at": datetime.now(UTC) + timedelta(hours=1) if ahead else None,
+        }
+        self.do(factories.submit(self.db, 1, **wishes))
+        self.check()
+
     @rule(key=st.sampled_from("ab"), body=st.integers(0, 1))
     def submit_with_key(self, key: str, body: int) -> None:
         one = factories.submission(idempotency_key=key, payload={"prompt": body})
@@ -172,15 +197,15 @@ class Machine(RuleBasedStateMachine):
         mine = offers.new_report(offer_id, node_id, ok=ok, body=body, error=None if ok else "broke")
         other = offers.new_report(offer_id, node_id, ok=ok, body="other", error=None if ok else "broke")
         foreign = offers.new_report(offer_id, "node_other", ok=ok, body=body, error=None if ok else "broke")
-        before = dict(self.do(sql(self.db, "SELECT offer_id, digest FROM results")))
+        kept = "SELECT digest, late FROM results WHERE offer_id = $1"
+        before = self.do(sql(self.db, kept, offer_id))
         answers = self.do(offers.report(self.db, [foreign, mine]))
-        stands = before.get(offer_id) or (mine.digest if state == "accepted" and held else None)
+        # What comes when the run is over is kept, and refused all the same.
+        stands = before or ([(mine.digest, not held)] if state == "accepted" else [])
         assert answers[0] is not None
-        assert (answers[1] is None) is (stands == mine.digest)
-        assert self.do(offers.report(self.db, [other]))[0] is not None or stands == other.digest
-        assert self.do(sql(self.db, "SELECT digest FROM results WHERE offer_id = $1", offer_id)) == (
-            [(stands,)] if stands else []
-        )
+        assert (answers[1] is None) is (stands == [(mine.digest, False)])
+        assert self.do(offers.report(self.db, [other]))[0] is not None or stands == [(other.digest, False)]
+        assert self.do(sql(self.db, kept, offer_id)) == stands
         self.check()
 
     @rule(pick=PICK)
@@ -193,10 +218,14 @@ class Machine(RuleBasedStateMachine):
         self.do(jobs.cancel(self.db, OWNER, job_id))
         self.check()
 
-    @rule(pick=PICK, what=st.sampled_from(["offer", "offer unnoticed", "run", "queue", "look"]))
+    @rule(
+        pick=PICK, what=st.sampled_from(["offer", "offer unnoticed", "run", "queue", "look", "grace", "start", "pause"])
+    )
     def time_runs_out(self, pick: int, what: str) -> None:
         if what == "look":
             self.ring("match_due", "SELECT id FROM jobs WHERE id <> $1", "")
+        elif what in WAITS:
+            self.do(self.pass_the_time(what))
         elif what == "queue":
             found = self.do(sql(self.db, "SELECT id FROM jobs WHERE state = 'pending' ORDER BY id"))
             if found:
@@ -217,7 +246,7 @@ class Machine(RuleBasedStateMachine):
                     self.ring("offer_expired", "SELECT job_id FROM offers WHERE id = $1", offer[0])
         self.check()
 
-    @rule(pick=PICK, what=st.sampled_from(["heard", "silent", "silent", "swept"]))
+    @rule(pick=PICK, what=st.sampled_from(["heard", "silent", "silent", "swept", "lapsed"]))
     def signs_of_life(self, pick: int, what: str) -> None:
         node_id = self.nodes[pick % len(self.nodes)]
         if what == "heard":
@@ -227,6 +256,12 @@ class Machine(RuleBasedStateMachine):
             self.do(sql(self.db, past, node_id))
             if what == "swept":
                 self.do(nodes.sweep_silent(self.db, 300.0))
+            if what == "lapsed":
+                back = """UPDATE offers SET created_at = created_at - interval '1 hour',
+                    decided_at = decided_at - interval '1 hour', renewed_at = renewed_at - interval '1 hour'
+                    WHERE node_id = $1 AND state = 'accepted'"""
+                self.do(sql(self.db, back, node_id))
+                self.do(nodes.sweep_leases(self.db, 150.0))
         self.check()
 
     @rule(
@@ -292,6 +327,12 @@ class Machine(RuleBasedStateMachine):
         assert self.do(self.everything()) == before
         self.check()
 
+    async def pass_the_time(self, what: str) -> None:
+        """Have all waits of a kind be over, as time would."""
+        column, signal = WAITS[what]
+        await sql(self.db, f"UPDATE jobs SET {column} = least({column}, now()) WHERE {column} IS NOT NULL")
+        await sql(self.db, "UPDATE signals SET due_at = least(due_at, now()) WHERE kind = $1", signal)
+
     def offer(self, pick: int, state: str = "") -> tuple[str, str, str, bool, bool] | None:
         """Some offer as ``(id, node_id, state, holds_slots, expired)``, those that hold a node most likely."""
         found = self.do(
@@ -337,8 +378,9 @@ class Machine(RuleBasedStateMachine):
         """Give the jobs a node that takes them all, and do its work until every job is over."""
         await factories.node(self.db, wallet="finisher", capacity=64, gpus=64)
         waves = self.runners[256]
-        for _ in range(20):
-            await sql(self.db, "UPDATE signals SET due_at = least(due_at, now()) WHERE kind = 'match_due'")
+        for _ in range(30):
+            for what in WAITS:
+                await self.pass_the_time(what)
             await factories.run_waves(waves)
             waiting = await factories.all_offers(self.db)
             await offers.accept(self.db, [(offer.id, offer.node_id) for offer in waiting])

@@ -1,4 +1,4 @@
-"""Leases of runs: signs of life renew them, a lost one moves its job on exactly once, what comes too late is refused."""
+"""Leases of runs: signs of life renew them, a lost one moves its job on once, what comes too late is refused."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ async def silence(db: Database, seconds: float) -> None:
 
 async def run_of(db: Database, waves: Any, **wishes: Any) -> tuple[str, str, str]:
     """A job that runs: its id, its offer's and its node's."""
+    await factories.node(db)
     (offer,) = await factories.accepted(db, waves, 1, **wishes)
     return offer.job_id, offer.id, offer.node_id
 
@@ -72,6 +73,7 @@ async def test_a_sign_of_life_between_the_sweep_and_the_wave_keeps_the_run(db: D
 
 async def test_of_many_sweepers_and_waves_one_moves_the_job_on(db: Database) -> None:
     waves = [factories.runner(db, lease_s=LEASE_S) for _ in range(3)]
+    await factories.node(db, capacity=12, gpus=12)
     running = await factories.accepted(db, waves[0], 12)
     await silence(db, LEASE_S + 1)
     await asyncio.gather(*(nodes.sweep_leases(db, LEASE_S) for _ in range(6)))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.core.states import ExcludeNodes
 from app.services import jobs, offers
 from app.store.db import Database
 from tests import factories
@@ -35,6 +36,7 @@ async def fail(db: Database, waves: Any, job_id: str) -> None:
 @pytest.mark.parametrize("ok", [True, False])
 async def test_a_cancelled_run_may_still_report(db: Database, ok: bool) -> None:
     waves = factories.runner(db, cancel_grace_s=GRACE_S)
+    await factories.node(db)
     (offer,) = await factories.accepted(db, waves)
     await jobs.cancel(db, OWNER, offer.job_id)
     await factories.run_waves(waves)
@@ -51,6 +53,7 @@ async def test_a_cancelled_run_may_still_report(db: Database, ok: bool) -> None:
 @pytest.mark.parametrize("signal", ["cancel_due", "match_due"])
 async def test_a_cancelled_run_that_says_nothing_ends_with_its_grace(db: Database, signal: str) -> None:
     waves = factories.runner(db, cancel_grace_s=GRACE_S)
+    await factories.node(db)
     (offer,) = await factories.accepted(db, waves)
     await jobs.cancel(db, OWNER, offer.job_id)
     await factories.run_waves(waves)
@@ -72,7 +75,7 @@ async def test_a_lost_run_waits_twice_as_long_each_time(db: Database) -> None:
     waves = factories.runner(db)
     await factories.node(db)
     (job_id,) = await factories.submit(
-        db, exclude_nodes="none", max_retries=9, retry_backoff_s=40, retry_backoff_max_s=100
+        db, exclude_nodes=ExcludeNodes.NONE, max_retries=9, retry_backoff_s=40, retry_backoff_max_s=100
     )
     await factories.run_waves(waves)
     waits = []
@@ -96,8 +99,10 @@ async def test_a_lost_run_waits_twice_as_long_each_time(db: Database) -> None:
     assert waits == [40, 80, 100]
 
 
-@pytest.mark.parametrize(("exclude", "expected"), [("failed", 2), ("last", 1), ("none", 0)])
-async def test_which_nodes_are_out_is_the_jobs_choice(db: Database, exclude: str, expected: int) -> None:
+@pytest.mark.parametrize(
+    ("exclude", "expected"), [(ExcludeNodes.FAILED, 2), (ExcludeNodes.LAST, 1), (ExcludeNodes.NONE, 0)]
+)
+async def test_which_nodes_are_out_is_the_jobs_choice(db: Database, exclude: ExcludeNodes, expected: int) -> None:
     waves = factories.runner(db)
     for price in (1, 2):
         await factories.node(db, price=price)

@@ -24,7 +24,7 @@ from tests.integration.graphs import invariants
 from tests.support import chain_rows
 
 UNREACHED = {JobState.BLOCKED, JobState.SCHEDULED, JobState.CANCELLING}
-"""States that no path leads to yet: plans and start times come later, and cancelling is immediate."""
+"""States that this life does not come by: plans come later, test_patience.py is about the others."""
 
 
 async def finish(db: Database, waves: WaveRunner) -> None:
