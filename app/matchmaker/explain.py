@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
@@ -44,6 +44,69 @@ def choice_of(match: Match) -> Choice:
     return Choice(match.best, len(match.candidates), match.verdict)
 
 
+def noted(
+    match: Match,
+    choice: Choice,
+    *,
+    tally: Tally | None,
+    view_age_s: float | None,
+    outlook: Outlook | None = None,
+) -> dict[str, Any]:
+    """What of the match is to be stored beside its inputs (replay.py), as plain JSON data: all that ``told`` needs and
+    that cannot be worked out again. ``top`` is lists of node id, total, score and price in base units.
+
+    ``tally``: the counts, None where none were made. ``view_age_s``: None = unknown. ``outlook``: what would place a
+    job that got no node.
+    """
+    top = [(one.node_id, one.total, one.score, one.price) for one in match.candidates[: choice.kept]]
+    note: dict[str, Any] = {"top": top, "view_version": match.view_version}
+    if view_age_s is not None:
+        note["view_age_s"] = round(view_age_s, 3)
+    if tally is not None:
+        note |= {"feasible": tally.feasible, "rejects": tally.rejects, "counted_at_version": tally.view_version}
+    if choice.chosen is not None:
+        note["chosen"] = choice.chosen.node_id
+    if choice.refused:
+        note["refused"] = choice.refused
+    if choice.set_aside:
+        note["set_aside"] = choice.set_aside
+    if choice.verdict is not None:
+        note["verdict"] = choice.verdict.value
+    if outlook is not None:
+        note |= {"busy": outlook.busy, "offline": outlook.offline}
+        note["relaxations"] = [told_relaxation(change) for change in outlook.relaxations]
+    return note
+
+
+def told(note: Mapping[str, Any], top: list[dict[str, Any]], policy: str, weights: Weights) -> dict[str, Any]:
+    """The match as plain JSON data for people and programs; docs/explanations.md tells of each field.
+
+    ``top``: the candidates of the note, as told_candidate tells them. ``weights``: the network's; told are those that
+    count under the policy.
+    """
+    count = get_policy(policy).weights_with(weights)
+    chosen = note.get("chosen")
+    found: dict[str, Any] = {
+        "policy": policy,
+        "weights": {name: getattr(count, name) for name in _WEIGHTS},
+        "scale": SCALE,
+        "view_version": note["view_version"],
+        "view_age_s": note.get("view_age_s"),
+        "feasible": note.get("feasible"),
+        "rejects": dict(note.get("rejects", {})),
+        "counted_at_version": note.get("counted_at_version"),
+        "chosen": None if chosen is None else next(one for one in top if one["node_id"] == chosen),
+        "top": top,
+        "told": sentence(note),
+    }
+    if "refused" in note:
+        found["refused"] = [{"node_id": node_id, "reason": reason} for node_id, reason in note["refused"]]
+    return found | {name: note[name] for name in _AS_NOTED if name in note}
+
+
+_AS_NOTED = ("set_aside", "verdict", "busy", "offline", "relaxations")
+
+
 def explanation(
     match: Match,
     choice: Choice,
@@ -54,37 +117,9 @@ def explanation(
     view_age_s: float | None,
     outlook: Outlook | None = None,
 ) -> dict[str, Any]:
-    """The match as plain JSON data, to be stored with it; docs/explanations.md tells of each field.
-
-    ``weights``: the network's; told are those that count under the policy. ``tally``: the counts, None where none were
-    made. ``view_age_s``: None = unknown. ``outlook``: what would place a job that got no node.
-    """
-    top = [told_candidate(candidate) for candidate in match.candidates[: choice.kept]]
-    chosen = choice.chosen
-    count = get_policy(policy).weights_with(weights)
-    told: dict[str, Any] = {
-        "policy": policy,
-        "weights": {name: getattr(count, name) for name in _WEIGHTS},
-        "scale": SCALE,
-        "view_version": match.view_version,
-        "view_age_s": None if view_age_s is None else round(view_age_s, 3),
-        "feasible": None if tally is None else tally.feasible,
-        "rejects": {} if tally is None else dict(tally.rejects),
-        "counted_at_version": None if tally is None else tally.view_version,
-        "chosen": None if chosen is None else next(one for one in top if one["node_id"] == chosen.node_id),
-        "top": top,
-        "told": sentence(match, choice, tally, outlook),
-    }
-    if choice.refused:
-        told["refused"] = [{"node_id": node_id, "reason": reason} for node_id, reason in choice.refused]
-    if choice.set_aside:
-        told["set_aside"] = choice.set_aside
-    if choice.verdict is not None:
-        told["verdict"] = choice.verdict.value
-    if outlook is not None:
-        told["busy"], told["offline"] = outlook.busy, outlook.offline
-        told["relaxations"] = [told_relaxation(change) for change in outlook.relaxations]
-    return told
+    """A match that is not stored, told at once; the arguments are those of ``noted`` and ``told``."""
+    note = noted(match, choice, tally=tally, view_age_s=view_age_s, outlook=outlook)
+    return told(note, [told_candidate(one) for one in match.candidates[: choice.kept]], policy, weights)
 
 
 def told_candidate(candidate: Candidate) -> dict[str, Any]:
@@ -103,38 +138,37 @@ def told_relaxation(change: Relaxation) -> dict[str, Any]:
     }
 
 
-def sentence(match: Match, choice: Choice, tally: Tally | None, outlook: Outlook | None) -> str:
+def sentence(note: Mapping[str, Any]) -> str:
     """The outcome in a sentence or two, for people and language models."""
-    if choice.chosen is not None:
-        said = _chosen(match, choice.chosen, tally)
-    else:
-        said = _waits(choice.verdict or Verdict.BUSY, outlook or Outlook())
-    if choice.set_aside:
-        said += f" {nodes_told(choice.set_aside)} with a higher total went to other jobs of its batch."
-    if choice.refused:
-        why = (f"{node_id}: {_REFUSED.get(why, f'its row no longer met {why}')}" for node_id, why in choice.refused[:3])
-        said += f" Tried before in vain: {'; '.join(why)}{'; …' if len(choice.refused) > 3 else '.'}"
+    said = _chosen(note) if "chosen" in note else _waits(note)
+    if aside := note.get("set_aside"):
+        said += f" {nodes_told(aside)} with a higher total went to other jobs of its batch."
+    if refused := note.get("refused"):
+        why = (f"{node_id}: {_REFUSED.get(why, f'its row no longer met {why}')}" for node_id, why in refused[:3])
+        said += f" Tried before in vain: {'; '.join(why)}{'; …' if len(refused) > 3 else '.'}"
     return said
 
 
-def _chosen(match: Match, chosen: Candidate, tally: Tally | None) -> str:
-    ids = [candidate.node_id for candidate in match.candidates]
-    place = ids.index(chosen.node_id) + 1 if chosen.node_id in ids else 0
+def _chosen(note: Mapping[str, Any]) -> str:
+    chosen, feasible = note["chosen"], note.get("feasible")
+    place = [row[0] for row in note["top"]].index(chosen) + 1
     rank = "the best" if place == 1 else f"number {place}"
-    if tally is None:
-        return f"{chosen.node_id} was chosen, {rank} by the policy."
-    return f"{chosen.node_id} was chosen, {rank} by the policy of {nodes_told(tally.feasible)} that could take the job."
+    if feasible is None:
+        return f"{chosen} was chosen, {rank} by the policy."
+    return f"{chosen} was chosen, {rank} by the policy of {nodes_told(feasible)} that could take the job."
 
 
-def _waits(verdict: Verdict, outlook: Outlook) -> str:
-    if verdict is Verdict.OFFLINE:
-        fit = f"{nodes_told(outlook.offline)} would do" if outlook.offline else "There are nodes that would do"
+def _waits(note: Mapping[str, Any]) -> str:
+    verdict = note.get("verdict", Verdict.BUSY)
+    busy, offline = note.get("busy", 0), note.get("offline", 0)
+    if verdict == Verdict.OFFLINE:
+        fit = f"{nodes_told(offline)} would do" if offline else "There are nodes that would do"
         return f"{fit}, but none of them is online: the job waits for one to come back."
-    if verdict is Verdict.DECLINED:
+    if verdict == Verdict.DECLINED:
         return "The only nodes that would do declined or failed this job before: it waits for another."
-    if verdict is Verdict.NEVER_FITS:
+    if verdict == Verdict.NEVER_FITS:
         return "No node of the network would do, free or not: the job is looked at rarely, until its wait is over."
-    if verdict is Verdict.QUOTA:
+    if verdict == Verdict.QUOTA:
         return "The jobs of its API key hold as many slots as they may: it waits until one of them is over."
-    fit = f"{nodes_told(outlook.busy)} would do" if outlook.busy else "There are nodes that would do"
+    fit = f"{nodes_told(busy)} would do" if busy else "There are nodes that would do"
     return f"{fit}, but too few slots are free now: the job waits for its turn."

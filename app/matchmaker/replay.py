@@ -10,7 +10,7 @@ figures told. They cannot show that no node was left out: that is what the prope
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from app.core.errors import InvalidInput
 from app.core.nodes import NodeRecord
 from app.core.requirements import Requirements
 from app.core.states import NodeState
+from app.matchmaker.explain import told, told_candidate
 from app.matchmaker.matchmaker import Matchmaker
 from app.matchmaker.policy import Weights
 from app.matchmaker.types import Candidate, Match, Query
@@ -73,6 +74,30 @@ def decide_again(kept: Mapping[str, Any]) -> Match:
     matchmaker.view.upsert(_record(row) for row in kept["records"])
     query = Query(job_id, Requirements(tuple(models), *asked), tuple(excluded), policy)
     return matchmaker.match(query, top_n=max(1, kept["kept"]))
+
+
+def told_again(note: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:
+    """The full explanation of a stored match, its terms worked out from the records in its inputs.
+
+    Raises InvalidInput as decide_again.
+    """
+    if kept.get("format") != FORMAT:
+        raise InvalidInput(f"the inputs have format {kept.get('format')}, this version knows {FORMAT}", field="format")
+    records = _Kept([_record(row) for row in kept["records"][: len(note["top"]) + 1]])
+    cheapest = min((record.price for record in records.rows), default=0)
+    top = [
+        told_candidate(Candidate(node_id, total, score, price, cheapest, records, at))
+        for at, (node_id, total, score, price) in enumerate(note["top"])
+    ]
+    return told(note, top, kept["query"][1], Weights(*kept["weights"]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    rows: list[NodeRecord]
+
+    def record(self, at: int, node_id: str) -> NodeRecord:
+        return self.rows[at]
 
 
 def _record(row: Sequence[Any]) -> NodeRecord:

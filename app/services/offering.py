@@ -13,7 +13,7 @@ from app.core.lifecycle import by_deadline, next_match_look
 from app.core.nodes import NodeRecord
 from app.core.states import JobState, NodeState, OfferState
 from app.matchmaker import replay
-from app.matchmaker.explain import Choice, explanation
+from app.matchmaker.explain import Choice, noted
 from app.matchmaker.matchmaker import Matchmaker
 from app.matchmaker.relax import Outlook
 from app.matchmaker.types import Candidate, Verdict
@@ -67,11 +67,9 @@ def _explain(
     rank = ids.index(chosen.node_id) + 1 if chosen is not None and chosen.node_id in ids else 0
     aside = set(note.query.excluded) - set(job.excluded) - wave.contended
     choice = Choice(chosen, max(matchmaker.top_n, rank), verdict, wave.refused.get(job.id, ()), len(aside))
-    visit.explanation = explanation(
+    visit.explanation = noted(
         match,
         choice,
-        job.policy,
-        matchmaker.weights,
         tally=note.counted,
         view_age_s=view_age_s if math.isfinite(view_age_s) else None,
         outlook=found,

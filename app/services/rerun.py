@@ -8,7 +8,7 @@ from typing import Any
 
 from app.core.errors import InvalidInput, NotFound
 from app.core.money import format_hyper
-from app.matchmaker.replay import decide_again, differences
+from app.matchmaker.replay import decide_again, differences, told_again
 from app.store import events, jobs
 from app.store.db import Database
 from app.store.events import StoredDecision
@@ -49,8 +49,17 @@ async def rerun(db: Database, job_id: str) -> list[Rerun]:
     return [_made_again(one) for one in kept]
 
 
+def retold(one: StoredDecision) -> dict[str, Any]:
+    """The decision's explanation in full. Old ones were stored so; later ones as what it takes to tell it."""
+    if "told" in one.explanation:
+        return one.explanation
+    if one.inputs is None:
+        return {name: value for name, value in one.explanation.items() if name == "verdict"}
+    return told_again(one.explanation, one.inputs)
+
+
 def _made_again(one: StoredDecision) -> Rerun:
-    told = one.explanation
+    told = retold(one)
     faults: list[str] = []
     notes: list[str] = []
     outcome = Outcome.UNKNOWN
@@ -67,7 +76,7 @@ def _made_again(one: StoredDecision) -> Rerun:
             notes.append(f"it cannot be made again here: {error.detail}")
         if not one.inputs["records"]:
             notes.append("no node would do, so none is kept: that there was none is not shown")
-        wrong, more = _offer(one, one.inputs)
+        wrong, more = _offer(one, told, one.inputs)
         faults, notes = faults + wrong, notes + more
         if faults:
             outcome = Outcome.DIFFERING
@@ -75,9 +84,9 @@ def _made_again(one: StoredDecision) -> Rerun:
     return Rerun(one.attempt, at, one.node_id or "", told.get("verdict", ""), outcome, faults, notes)
 
 
-def _offer(one: StoredDecision, inputs: dict[str, Any]) -> tuple[list[str], list[str]]:
+def _offer(one: StoredDecision, told: dict[str, Any], inputs: dict[str, Any]) -> tuple[list[str], list[str]]:
     """Where the offer's row differs from the decision; what is noted besides."""
-    chosen, claimed = one.explanation.get("chosen"), inputs["claimed"]
+    chosen, claimed = told.get("chosen"), inputs["claimed"]
     if chosen is None or claimed is None:
         return (["no node was chosen, and an offer was made"] if one.offer else []), []
     if one.offer is None:
@@ -86,7 +95,7 @@ def _offer(one: StoredDecision, inputs: dict[str, Any]) -> tuple[list[str], list
     for name, decided, offered in zip(("node", "price", "slots"), claimed, one.offer, strict=True):
         if decided != offered:
             faults.append(f"the offer's {name} is {offered}, decided was {decided}")
-    if one.offer[0] not in {candidate["node_id"] for candidate in one.explanation["top"]}:
+    if one.offer[0] not in {candidate["node_id"] for candidate in told["top"]}:
         faults.append(f"the offer went to {one.offer[0]}, which is none of the candidates")
     seen, true = chosen["price"], format_hyper(claimed[1])
     notes = [f"the node's price was {seen} in the view and {true} in its row, which counts"] if seen != true else []

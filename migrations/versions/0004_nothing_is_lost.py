@@ -111,6 +111,7 @@ def _columns() -> None:
     op.add_column("offers", sa.Column("renewed_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("offers", sa.Column("token", sa.BigInteger(), sa.Identity(always=True), nullable=False))
     _signal_kinds(*_KINDS, "start_due", "cancel_due")
+    _decisions("json")
     op.add_column("results", sa.Column("late", sa.Boolean(), server_default=sa.text("false"), nullable=False))
 
 
@@ -123,6 +124,14 @@ _KINDS = (
 def _signal_kinds(*kinds: str) -> None:
     op.drop_constraint("signals_kind", "signals")
     op.create_check_constraint("signals_kind", "signals", f"kind IN ({', '.join(repr(kind) for kind in kinds)})")
+
+
+def _decisions(kind: str) -> None:
+    """Keep what is read whole or not at all as it was written: parsed and compressed it cost more than all else."""
+    op.execute("ALTER TABLE match_decisions ALTER COLUMN explanation DROP DEFAULT")
+    for column in ("explanation", "inputs"):
+        op.execute(f"ALTER TABLE match_decisions ALTER COLUMN {column} TYPE {kind} USING {column}::{kind}")
+    op.execute(f"ALTER TABLE match_decisions ALTER COLUMN explanation SET DEFAULT '{{}}'::{kind}")
 
 
 def _put_aside(table: str) -> None:
@@ -185,9 +194,7 @@ def _events() -> None:
         sa.Column("account", sa.String(length=80), nullable=True),
         sa.Column("job_id", sa.String(length=40), nullable=True),
         sa.Column("node_id", sa.String(length=40), nullable=True),
-        sa.Column(
-            "data", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False
-        ),
+        sa.Column("data", postgresql.JSON(astext_type=sa.Text()), server_default=sa.text("'{}'::json"), nullable=False),
         sa.PrimaryKeyConstraint("id", "at"),
         postgresql_partition_by="RANGE (at)",
     )
@@ -324,6 +331,7 @@ def downgrade() -> None:
     )
     _follow("job_history")
     op.drop_table("job_history_before")
+    _decisions("jsonb")
     op.execute("DELETE FROM signals WHERE kind IN ('start_due', 'cancel_due')")
     _signal_kinds(*_KINDS)
     op.drop_column("results", "late")

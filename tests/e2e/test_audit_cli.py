@@ -44,7 +44,7 @@ async def matched(database_url: str) -> tuple[str, str]:
 async def tamper(database_url: str) -> None:
     db = Database(database_url)
     try:
-        await sql(db, "UPDATE match_decisions SET explanation = jsonb_set(explanation, '{top,0,score}', '7')")
+        await sql(db, "UPDATE match_decisions SET explanation = jsonb_set(explanation::jsonb, '{top,0,2}', '7')::json")
     finally:
         await db.close()
 

@@ -20,7 +20,7 @@ from sqlalchemy import (
     Text,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSON, JSONB
 
 NOW = text("now()")
 
@@ -88,6 +88,11 @@ def hash_column() -> Column[Any]:
 def json_column(*, nullable: bool = False, default: str | None = "{}") -> Column[Any]:
     """JSONB, always reassigned whole."""
     return Column(JSONB, nullable=nullable, server_default=None if default is None else text(f"'{default}'::jsonb"))
+
+
+def json_text_column(*, nullable: bool = False, default: str | None = "{}") -> Column[Any]:
+    """JSON as it was written, for what is read whole or not at all: cheaper to store than JSONB."""
+    return Column(JSON, nullable=nullable, server_default=None if default is None else text(f"'{default}'::json"))
 
 
 def names_column() -> Column[Any]:

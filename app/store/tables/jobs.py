@@ -17,6 +17,7 @@ from app.store.tables.columns import (
     id_column,
     int_column,
     json_column,
+    json_text_column,
     key_column,
     name_column,
     names_column,
@@ -268,6 +269,6 @@ class MatchDecision(SQLModel, table=True):
     job_id: str = Field(sa_column=id_column(primary_key=True))
     attempt: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
     node_id: str | None = Field(sa_column=id_column(nullable=True))
-    explanation: dict[str, Any] = Field(sa_column=json_column())
-    inputs: dict[str, Any] | None = Field(sa_column=json_column(nullable=True, default=None))
+    explanation: dict[str, Any] = Field(sa_column=json_text_column())
+    inputs: dict[str, Any] | None = Field(sa_column=json_text_column(nullable=True, default=None))
     at: datetime = Field(sa_column=time_column(now=True))

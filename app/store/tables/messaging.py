@@ -13,7 +13,7 @@ from app.store.tables.columns import (
     amount_column,
     id_column,
     int_column,
-    json_column,
+    json_text_column,
     name_column,
     one_of,
     small_column,
@@ -74,7 +74,7 @@ class Event(SQLModel, table=True):
     account: str | None = Field(sa_column=name_column(80, nullable=True))
     job_id: str | None = Field(sa_column=id_column(nullable=True))
     node_id: str | None = Field(sa_column=id_column(nullable=True))
-    data: dict[str, Any] = Field(sa_column=json_column())
+    data: dict[str, Any] = Field(sa_column=json_text_column())
 
 
 class FeedEntry(SQLModel, table=True):

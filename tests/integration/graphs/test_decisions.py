@@ -10,7 +10,7 @@ from app.core.errors import NotFound
 from app.core.events import SignalKind
 from app.core.money import UNIT
 from app.core.requirements import Requirements
-from app.services import offers
+from app.services import jobs, offers
 from app.services.rerun import Outcome, rerun
 from app.store.db import Database
 from graphs.runtime import WaveRunner
@@ -20,9 +20,7 @@ from tests.factories import sql
 
 async def explanation(db: Database, job_id: str) -> dict[str, Any]:
     """Of the job's latest decision."""
-    rows = await sql(db, "SELECT explanation FROM match_decisions WHERE job_id = $1 ORDER BY attempt DESC", job_id)
-    told: dict[str, Any] = rows[0][0]
-    return told
+    return await jobs.explain(db, factories.OWNER, job_id)
 
 
 async def look(db: Database, waves: WaveRunner, job_id: str) -> dict[str, Any]:
@@ -112,7 +110,7 @@ async def test_a_job_that_waits_is_told_what_would_place_it(db: Database) -> Non
     assert told["verdict"] == "declined"
     (made,) = await rerun(db, job_id)
     assert (made.outcome, made.verdict, made.node_id, made.notes) == (Outcome.IDENTICAL, "declined", "", [])
-    await sql(db, 'UPDATE match_decisions SET explanation = explanation || \'{"verdict": "busy"}\'')
+    await sql(db, 'UPDATE match_decisions SET explanation = (explanation::jsonb || \'{"verdict": "busy"}\')::json')
     made = next(one for one in await rerun(db, job_id) if one.verdict == "busy")
     assert (made.outcome, made.differences) == (
         Outcome.DIFFERING,
@@ -147,7 +145,7 @@ async def test_every_attempt_is_made_again_and_tampering_shows(db: Database) -> 
     assert "the offer's price is" in said
     await after(f"UPDATE offers SET price = price - 1 {where}")
     outcome, said = await after(
-        f"UPDATE match_decisions SET explanation = jsonb_set(explanation, '{{top,0,total}}', '1') {where}"
+        f"UPDATE match_decisions SET explanation = jsonb_set(explanation::jsonb, '{{top,0,1}}', '1')::json {where}"
     )
     assert (outcome, "total was 1, is" in said) == (Outcome.DIFFERING, True)
     outcome, said = await after(f"UPDATE match_decisions SET inputs = NULL {where}")

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from app.core.money import UNIT, format_hyper
 from app.core.requirements import Requirements
 from app.matchmaker.policy import DEFAULT_WEIGHTS
-from app.services import nodes
+from app.services import jobs, nodes
 from app.services.nodes import Standing
 from app.store.db import Database
 from app.store.rows import NODE_COLUMNS, node_from
@@ -63,9 +63,8 @@ async def test_the_stored_explanation_is_the_oracles(db: Database) -> None:
         await sql(db, "DELETE FROM signals WHERE job_id <> $1", job_id)
         await waves.views.refresh()
         await waves.run_once()
-        ((node_id, stored),) = await sql(
-            db, "SELECT node_id, explanation FROM match_decisions WHERE job_id = $1", job_id
-        )
+        stored = await jobs.explain(db, factories.OWNER, job_id)
+        node_id = stored["node_id"]
         best = said.ranking[0] if said.ranking else None
         assert node_id == (best.node_id if best else None)
         assert stored.get("verdict") == said.verdict
