@@ -183,13 +183,14 @@ def _events() -> None:
         "events",
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("seq", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column(
             "written_in",
             sa.BigInteger(),
             server_default=sa.text("pg_current_xact_id()::text::bigint"),
             nullable=False,
         ),
+        # After written_in, for defaults are worked out in the order of the columns: whoever has a number has an id.
+        sa.Column("seq", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("kind", sa.String(length=40), nullable=False),
         sa.Column("account", sa.String(length=80), nullable=True),
         sa.Column("job_id", sa.String(length=40), nullable=True),

@@ -66,10 +66,10 @@ class Event(SQLModel, table=True):
 
     id: str = Field(sa_column=id_column(primary_key=True))
     at: datetime = Field(sa_column=time_column(now=True, primary_key=True))
-    seq: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), nullable=False))
     written_in: int = Field(
         sa_column=Column(BigInteger, nullable=False, server_default=text("pg_current_xact_id()::text::bigint"))
     )
+    seq: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), nullable=False))
     kind: str = Field(sa_column=name_column(40))
     account: str | None = Field(sa_column=name_column(80, nullable=True))
     job_id: str | None = Field(sa_column=id_column(nullable=True))
