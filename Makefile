@@ -77,8 +77,21 @@ format: $(STAMP) ## Format the code and apply the safe fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The peers of the lifecycle bench, which nothing else needs.
+$(VENV)/.bench: $(STAMP) requirements-bench.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r requirements-bench.lock
+	@touch $@
+
+.PHONY: chaos
+chaos: $(STAMP) ## Run the whole engine under faults: 3 seeds of 1,500 jobs, and check what came of it (ARGS="--seed 7")
+	@$(BIN)/hae chaos --seeds 3 --jobs 1500 $(ARGS)
+
+.PHONY: chaos-bugs
+chaos-bugs: $(STAMP) ## Plant each known kind of bug: the chaos suite must catch every one
+	@LONG_TESTS=1 $(BIN)/python -m pytest tests/chaos/test_bugs.py $(ARGS)
+
 .PHONY: bench
-bench: $(STAMP) ## Measure matching, claims, jobs, decoding and indexing, against peers where there are any (ARGS=--json)
+bench: $(VENV)/.bench ## Measure matching, claims, jobs, the API, decoding and indexing, against peers where there are any (ARGS=--json)
 	@$(BIN)/hae bench match --nodes 10000 $(ARGS)
 	@$(BIN)/hae bench match --nodes 100000 $(ARGS)
 	@$(BIN)/hae bench match --nodes 1000000 --runs 3 $(ARGS)
@@ -87,6 +100,7 @@ bench: $(STAMP) ## Measure matching, claims, jobs, decoding and indexing, agains
 	@$(BIN)/hae bench heartbeats $(ARGS)
 	@$(BIN)/hae bench view $(ARGS)
 	@$(BIN)/hae bench lifecycle $(ARGS)
+	@$(BIN)/hae bench api $(ARGS)
 	@$(BIN)/hae bench decode $(ARGS)
 	@$(BIN)/hae bench replay $(ARGS)
 
@@ -97,7 +111,8 @@ lock: ## Pin the dependencies anew (needs uv; UPGRADE=1 moves to the newest vers
 	@set -- --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade); \
 	uv pip compile "$$@" pyproject.toml -o requirements.lock; \
-	uv pip compile "$$@" pyproject.toml --extra dev -c requirements.lock --no-annotate -o requirements-dev.lock
+	uv pip compile "$$@" pyproject.toml --extra dev -c requirements.lock --no-annotate -o requirements-dev.lock; \
+	uv pip compile "$$@" pyproject.toml --extra bench -c requirements.lock --no-annotate -o requirements-bench.lock
 
 .PHONY: clean
 clean: ## Remove .venv, caches and build results (data directories stay)

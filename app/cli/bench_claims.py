@@ -5,24 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import statistics
-import sys
-import tempfile
-from collections.abc import Callable, Coroutine
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-import uvloop
 
-from app import embedded
 from app.bench import claims as claims_bench
 from app.bench import heartbeats as heartbeats_bench
 from app.bench import place as place_bench
 from app.bench.pgbench import simple_update_tps
-from app.settings import LogSettings
+from app.cli.bench_servers import measured, tell
 from app.store import migrate
-from app.store.scratch import scratch_database, server_setting
-from app.telemetry import disable_tracing, setup_logging
+from app.store.scratch import scratch_database
 
 Seconds = Annotated[int, typer.Option(min=1, help="Seconds of each run, the peer's too")]
 Runs = Annotated[int, typer.Option(min=1, help="Runs, in turns with the peer; the median counts")]
@@ -42,7 +35,7 @@ def claims(
     free slots. After every round each node's slots are counted: oversubscribed are those that do not add up. The peer
     is pgbench's simple-update with 8 clients on the same server; what is released between rounds is off the clock.
     """
-    mine, theirs = _measured(lambda url: _claims(url, nodes, batch, runs, seconds))
+    mine, theirs = measured(lambda servers, _: _claims(servers.database_url, nodes, batch, runs, seconds))
     rate, peer = statistics.median(one.per_s for one in mine), statistics.median(theirs)
     found = {
         "claims_per_s": round(rate, 1),
@@ -69,7 +62,7 @@ def place(
     best-reputed, scored; it heeds few requirements and claims nothing. It runs on one connection, one match after the
     other, as that engine did; what it reaches on up to 8 connections is told as well.
     """
-    mine, theirs = _measured(lambda url: _place(url, nodes, runs, seconds))
+    mine, theirs = measured(lambda servers, _: _place(servers.database_url, nodes, runs, seconds))
     if wrong := sum(one.oversubscribed for one in mine):
         raise RuntimeError(f"{wrong} nodes were oversubscribed")
     rate = statistics.median(one.per_s for one in mine)
@@ -95,29 +88,12 @@ def heartbeats(
     as_json: AsJson = False,
 ) -> None:
     """Heartbeats written a second by the real flush: one in ten nodes is heard twice, each is written once."""
-    rates = _measured(lambda url: _heartbeats(url, nodes, runs, seconds))
+    rates = measured(lambda servers, _: _heartbeats(servers.database_url, nodes, runs, seconds))
     found = {"rows_per_s": round(statistics.median(rates), 1), "nodes": nodes}
     if as_json:
         print(json.dumps(found))
         return
     print(f"{found['rows_per_s']:,.0f} heartbeats/s of {nodes:,} nodes")
-
-
-def _measured(work: Callable[[str], Coroutine[Any, Any, Any]]) -> Any:
-    """Run ``work`` on servers of its own. Raises RuntimeError on servers that do not wait for the disk."""
-
-    async def checked(url: str) -> Any:
-        for name in ("fsync", "synchronous_commit"):
-            if await server_setting(url, name) != "on":
-                raise RuntimeError(f"{name} is off on this server: the figures would mean nothing")
-        return await work(url)
-
-    setup_logging(LogSettings(level="warning"), "bench")
-    disable_tracing()
-    with tempfile.TemporaryDirectory(prefix="hae-bench-") as scratch:
-        Path(scratch).chmod(0o755)
-        with embedded.start(Path(scratch) / "data") as servers:
-            return uvloop.run(checked(servers.database_url))
 
 
 async def _claims(
@@ -130,7 +106,7 @@ async def _claims(
             mine.append(await claims_bench.measure(database, nodes=nodes, seconds=seconds, batch=batch))
         async with scratch_database(url) as database:
             theirs.append(await simple_update_tps(database, seconds=seconds))
-        _tell(number, runs, f"{mine[-1].per_s:,.0f} claims/s, pgbench {theirs[-1]:,.0f}/s")
+        tell(f"run {number + 1} of {runs}: {mine[-1].per_s:,.0f} claims/s, pgbench {theirs[-1]:,.0f}/s")
     return mine, theirs
 
 
@@ -144,7 +120,7 @@ async def _place(
             mine.append(await place_bench.measure(database, nodes=nodes, seconds=seconds))
         async with scratch_database(url) as database:
             theirs.append(await place_bench.measure_legacy(database, nodes=nodes, seconds=seconds))
-        _tell(number, runs, f"{mine[-1].per_s:,.0f} placements/s, the former query {theirs[-1][0]:,.0f}/s")
+        tell(f"run {number + 1} of {runs}: {mine[-1].per_s:,.0f} placements/s, the former query {theirs[-1][0]:,.0f}/s")
     return mine, theirs
 
 
@@ -154,9 +130,5 @@ async def _heartbeats(url: str, nodes: int, runs: int, seconds: int) -> list[flo
         async with scratch_database(url) as database:
             await asyncio.to_thread(migrate.upgrade, database)
             rates.append(await heartbeats_bench.measure(database, nodes=nodes, seconds=seconds))
-        _tell(number, runs, f"{rates[-1]:,.0f} heartbeats/s")
+        tell(f"run {number + 1} of {runs}: {rates[-1]:,.0f} heartbeats/s")
     return rates
-
-
-def _tell(number: int, runs: int, line: str) -> None:
-    print(f"run {number + 1} of {runs}: {line}", file=sys.stderr)
