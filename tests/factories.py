@@ -12,9 +12,10 @@ from app.core.events import SignalKind
 from app.core.money import UNIT
 from app.core.requirements import Requirements
 from app.matchmaker.matchmaker import Matchmaker
-from app.services import jobs, nodes, offers
-from app.services.jobs import Submission, Submitted
+from app.services import feed, jobs, nodes, offers
+from app.services.jobs import Submitted
 from app.services.nodes import Registration
+from app.services.submissions import Submission
 from app.services.views import ViewKeeper
 from app.store import signals
 from app.store.db import Database
@@ -86,6 +87,16 @@ async def run_waves(waves: WaveRunner) -> int:
         if not report.signals:
             return moves
         moves += report.moves
+
+
+async def sequence(db: Database, limit: int = feed.BATCH) -> int:
+    """Give all committed events their positions, waiting for transactions that are under way; how many."""
+    given = 0
+    while True:
+        found = await feed.sequence(db, limit)
+        given += found.given if found else 0
+        if found is not None and not found.more and not found.waiting:
+            return given
 
 
 async def sql(db: Database, statement: str, *values: Any) -> list[tuple[Any, ...]]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
+from app.core.errors import HaeError, InvalidInput
 from app.core.jobs import Job
 from app.core.money import format_hyper, parse_price
 from app.core.requirements import (
@@ -18,6 +20,7 @@ from app.core.requirements import (
 )
 from app.services.jobs import JobView
 from app.store.chain.job_links import JobLink
+from tools.many_schemas import ItemProblem
 from tools.schemas import JobAnswer, JobOnChain, JobSummary, Wants
 
 
@@ -33,6 +36,30 @@ def requirements_of(wants: Wants, job_type: JobType) -> Requirements:
         region=wants.region,
         min_reputation=wants.min_reputation,
         max_price=parse_price(price, "max_price_per_gpu_hour_hyper") if price else None,
+    )
+
+
+def time_of(text: str, field: str) -> datetime | None:
+    """The time that an RFC 3339 text stands for; None for an empty one. Raises InvalidInput."""
+    if not text:
+        return None
+    try:
+        at = msgspec.convert(text, datetime)
+    except msgspec.ValidationError:
+        raise InvalidInput(f"{field}: there is no time {text[:40]!r}", field=field) from None
+    if at.tzinfo is None:
+        raise InvalidInput(f"{field} needs a zone, such as Z for UTC", field=field)
+    return at
+
+
+def item_problem(error: HaeError) -> ItemProblem:
+    """A refusal as a part of an answer about several things."""
+    return ItemProblem(
+        code=error.code,
+        detail=error.detail,
+        field=error.field,
+        retryable=error.retryable,
+        next_action=error.next_action,
     )
 
 
@@ -62,6 +89,15 @@ def job_answer(view: JobView) -> JobAnswer:
         model=given.get("model", ""),
         prompt=given.get("prompt", ""),
         input=given.get("input", {}),
+        priority=view.job.priority,
+        timeout_s=view.job.timeout_s,
+        failures=view.job.failures,
+        max_retries=view.job.max_retries,
+        max_attempts=view.job.max_attempts,
+        retry_backoff_s=view.job.retry_backoff_s,
+        retry_backoff_max_s=view.job.retry_backoff_max_s,
+        exclude_nodes=view.job.exclude_nodes.value,
+        not_before=stamp(view.job.not_before),
         chain=UNSET if view.chain is None else _on_chain(view.chain),
     )
 
@@ -102,4 +138,8 @@ def _told(job: Job) -> dict[str, Any]:
         "duration_ms": job.duration_ms or 0,
         "error": job.error or "",
         "requirements_hash": job.requirements_hash,
+        "start_at": stamp(job.start_at),
+        "cancel_by": stamp(job.cancel_by),
+        "rerun_of": job.rerun_of or "",
+        "schedule_id": job.schedule_id or "",
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from app.core.states import JobState
 from app.services.desk import Desk
@@ -11,6 +12,24 @@ from app.services.quotas import Quotas, quota_rules
 from app.services.views import ViewKeeper
 from app.settings import JobsSettings
 from app.store.db import Database
+
+
+class Defaults(Protocol):
+    """What a job gets where its agent is silent: all that reading a request needs."""
+
+    @property
+    def defaults(self) -> JobsSettings: ...
+
+    @property
+    def default_policy(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkDefaults:
+    """The Defaults of some settings, for those who read requests and call no tools."""
+
+    defaults: JobsSettings
+    default_policy: str
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ import msgspec
 
 from app.core.access import Scope
 from app.core.errors import InvalidInput, NotFound
-from tools import jobs, market, schemas
+from tools import jobs, many_schemas, market, schedule_schemas, schedules, schemas
 from tools.wording import with_choices
 
 
@@ -63,6 +63,7 @@ _FIELD_NAMED = re.compile(r"(?:unknown|required) field `(.*)`$", re.DOTALL)
 
 
 _JOB = {"job_id": "job_01jd3k5m7p9r1t3v5x7z9b1d3f"}
+_SCHEDULE = {"schedule_id": "sched_01jd3k5m7p9r1t3v5x7z9b1d3f"}
 _WANTS = {"type": "llm_inference", "gpu_models": ["A100", "RTX 4090"], "min_vram_gb": 24}
 
 TOOLS: dict[str, Tool] = {
@@ -81,6 +82,22 @@ TOOLS: dict[str, Tool] = {
                 "min_vram_gb": 16,
             },
             run_many=jobs.submit_many,
+            read_only=False,
+            idempotent=False,
+        ),
+        Tool(
+            "submit_jobs",
+            "Submit up to 1000 GPU jobs in one call. Returns one result a job, in order: a job_id, or the problem that "
+            "kept that one out; the others are submitted all the same. Give each job an idempotency_key of its own.",
+            many_schemas.SubmitJobs,
+            many_schemas.SubmitJobsAnswer,
+            {
+                "jobs": [
+                    {"type": "llm_inference", "model": "qwen-7b", "prompt": "Explain quantum computing"},
+                    {"type": "render", "input": {"scene": "s3://scenes/1"}, "delay_s": 600},
+                ]
+            },
+            run=jobs.submit_jobs,
             read_only=False,
             idempotent=False,
         ),
@@ -137,6 +154,72 @@ TOOLS: dict[str, Tool] = {
             read_only=False,
             destructive=True,
             waits=True,
+        ),
+        Tool(
+            "cancel_jobs",
+            "Cancel many of your jobs: those named by job_ids, or all that meet the conditions of filter, up to 1000 a "
+            "call. Call again while more is true. Jobs that are already over stay as they are.",
+            many_schemas.CancelJobs,
+            many_schemas.CancelJobsAnswer,
+            {"filter": {"state": ["pending"], "type": ["render"]}},
+            run=jobs.cancel_jobs,
+            read_only=False,
+            destructive=True,
+        ),
+        Tool(
+            "rerun_job",
+            "Run a job that is over once more: the same request under a new job_id, which is returned. Priority, "
+            "time-outs and retries may be changed. Send an idempotency_key to make retries safe.",
+            many_schemas.RerunJob,
+            schemas.SubmitAnswer,
+            {**_JOB, "priority": 5},
+            run=jobs.rerun_job,
+            read_only=False,
+            idempotent=False,
+        ),
+        Tool(
+            "create_schedule",
+            "Submit a job again and again, whenever a cron expression is due in a time zone. Returns a schedule_id and "
+            "the next five times. Use overlap=skip to make no job while the last one is not over.",
+            schedule_schemas.CreateSchedule,
+            schedule_schemas.ScheduleAnswer,
+            {
+                "job": {"type": "llm_inference", "model": "qwen-7b", "prompt": "Sum up the news"},
+                "cron": "0 9 * * mon-fri",
+                "timezone": "Europe/Berlin",
+            },
+            run=schedules.create_schedule,
+            read_only=False,
+            idempotent=False,
+        ),
+        Tool(
+            "list_schedules",
+            "List your schedules, newest first, with their next times, the last job of each, and what went wrong.",
+            schedule_schemas.ListSchedules,
+            schedule_schemas.SchedulePage,
+            {"limit": 20},
+            run=schedules.list_schedules,
+        ),
+        Tool(
+            "change_schedule",
+            "Change one of your schedules by its schedule_id, pause it (paused: true) or resume it (paused: false). "
+            "What is left out stays as it is.",
+            schedule_schemas.ChangeSchedule,
+            schedule_schemas.ScheduleAnswer,
+            {**_SCHEDULE, "paused": True},
+            run=schedules.change_schedule,
+            read_only=False,
+        ),
+        Tool(
+            "delete_schedule",
+            "End one of your schedules by its schedule_id. The jobs that it made go on.",
+            schedule_schemas.DeleteSchedule,
+            schedule_schemas.ScheduleDeleted,
+            _SCHEDULE,
+            run=schedules.delete_schedule,
+            read_only=False,
+            idempotent=False,
+            destructive=True,
         ),
         Tool(
             "network_metrics",

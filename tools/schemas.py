@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.core.requirements import MAX_GPUS, MAX_REPUTATION, MAX_VRAM_GB, JobType
+from app.core.states import ExcludeNodes
 
 RegionName = Literal["", "AF", "AS", "EU", "NA", "OC", "SA"]
 CapabilityName = Literal[
@@ -44,6 +45,17 @@ PolicyName = Annotated[
 ]
 Type = Annotated[JobType, Meta(description="What kind of work it is")]
 Seconds = Annotated[int, Meta(ge=1, le=604_800)]
+Time = Annotated[
+    str,
+    Meta(
+        max_length=40,
+        pattern=r"^([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:.]+([Zz]|[+-][0-9]{2}:[0-9]{2}))?$",
+        description="A time with its zone (RFC 3339), such as 2027-01-31T09:00:00Z; empty = none",
+    ),
+]
+IdempotencyKey = Annotated[
+    str, Meta(max_length=200, description="The same key and request make one job, however often it is sent")
+]
 
 
 class Input(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -88,15 +100,31 @@ class JobSpec(Wants, kw_only=True):
             "0 = none",
         ),
     ] = 0
+    max_attempts: Annotated[
+        int, Meta(ge=0, le=10_000, description="Nodes it may be offered to, one after the other; 0 = any number")
+    ] = 0
+    retry_backoff_s: Annotated[
+        int,
+        Meta(ge=0, le=86_400, description="Seconds to wait after a lost run; doubles with each further one"),
+    ] = 0
+    retry_backoff_max_s: Annotated[
+        int, Meta(ge=0, le=604_800, description="Longest of those waits; 0 = ten times the first")
+    ] = 0
+    exclude_nodes: Annotated[
+        ExcludeNodes,
+        Meta(
+            description="Nodes that do not get it again: failed = all that declined or lost it, last = only the last "
+            "of them, none = none"
+        ),
+    ] = ExcludeNodes.FAILED
 
 
 class SubmitJob(JobSpec, kw_only=True):
     """A job to run."""
 
-    idempotency_key: Annotated[
-        str,
-        Meta(max_length=200, description="The same key and request make one job, however often it is sent"),
-    ] = ""
+    start_at: Annotated[Time, Meta(description="When it may start; a time that has passed, or empty = now")] = ""
+    delay_s: Annotated[int, Meta(ge=0, le=31_536_000, description="Or in how many seconds it may start; 0 = now")] = 0
+    idempotency_key: IdempotencyKey = ""
 
 
 class Match(Wants, kw_only=True):
@@ -153,7 +181,9 @@ class JobSummary(msgspec.Struct, kw_only=True):
 
     ``requirements_hash``: sha256 of what was asked for, as a job on chain names it.
     ``version`` rises with every change of state; ``attempt`` counts the nodes it was tried on; ``final``: over for
-    good. ``cost_hyper``: what a completed run cost, in HYPER; ``duration_ms``: from the node's acceptance to the end.
+    good. ``start_at``: when a scheduled job starts. ``cancel_by``: when a run that is being cancelled is over at the
+    latest. ``rerun_of``: the job that it repeats; ``schedule_id``: the schedule that made it. ``cost_hyper``: what a
+    completed run cost, in HYPER; ``duration_ms``: from the node's acceptance to the end.
     """
 
     job_id: str
@@ -177,6 +207,10 @@ class JobSummary(msgspec.Struct, kw_only=True):
     duration_ms: int = 0
     error: str = ""
     requirements_hash: str = ""
+    start_at: str = ""
+    cancel_by: str = ""
+    rerun_of: str = ""
+    schedule_id: str = ""
 
 
 class JobOnChain(msgspec.Struct, kw_only=True):
@@ -200,7 +234,9 @@ class JobOnChain(msgspec.Struct, kw_only=True):
 class JobAnswer(JobSummary, kw_only=True):
     """A job with what was asked and what its node reported. ``result`` is any JSON, null before there is one.
 
-    ``chain``: its account on chain, left out while it has none.
+    ``failures``: runs it has lost, of ``max_retries`` that it may; ``max_attempts``: nodes it may be offered to, 0 =
+    any number; ``not_before``: until when it waits after a lost run. ``chain``: its account on chain, left out while it
+    has none.
     """
 
     result: Any = None
@@ -209,6 +245,15 @@ class JobAnswer(JobSummary, kw_only=True):
     model: str = ""
     prompt: str = ""
     input: dict[str, Any] = {}
+    priority: int = 0
+    timeout_s: int = 0
+    failures: int = 0
+    max_retries: int = 0
+    max_attempts: int = 0
+    retry_backoff_s: int = 0
+    retry_backoff_max_s: int = 0
+    exclude_nodes: str = ""
+    not_before: str = ""
     # Left out, for want of a schema without alternatives that says null or an object.
     chain: JobOnChain | UnsetType = UNSET
 

@@ -183,7 +183,7 @@ class Listener:
             except Exception as error:
                 failures += 1
                 await self._failed(scanner, error, failures)
-                wait = backoff_s(failures, base_s=0.1, cap_s=10.0)
+                wait = backoff_s(failures, base_s=0.1, cap_s=_longest_s(error))
             await _sleep(wait, stop, wake if failures < 2 else None)
 
     async def _failed(self, scanner: Scanner, error: Exception, failures: int) -> None:
@@ -222,7 +222,7 @@ class Listener:
             rounds += 1
             return DUE_S
 
-        await _keep_at(step, "jobs wait for their specs", stop, base_s=DUE_S, cap_s=DUE_S)
+        await _keep_at(step, "jobs wait for their specs", stop, base_s=DUE_S)
 
     async def _submit(self, submitter: Submitter, stop: asyncio.Event) -> None:
         async def step() -> float:
@@ -248,11 +248,9 @@ class Listener:
             await _sleep(WATCH_S, stop)
 
 
-async def _keep_at(
-    step: Callable[[], Awaitable[float]], trouble: str, stop: asyncio.Event, *, base_s: float, cap_s: float = 10.0
-) -> None:
+async def _keep_at(step: Callable[[], Awaitable[float]], trouble: str, stop: asyncio.Event, *, base_s: float) -> None:
     """Take the step again and again until ``stop``, after the seconds that it answers; when it fails, after a backoff
-    from ``base_s`` to ``cap_s``, saying ``trouble`` now and then. Raises LeadershipLost, which no try again mends."""
+    from ``base_s``, saying ``trouble`` now and then. Raises LeadershipLost, which no try again mends."""
     failures = 0
     while not stop.is_set():
         try:
@@ -264,8 +262,13 @@ async def _keep_at(
             failures += 1
             if failures in (1, 10) or failures % 100 == 0:
                 log.warning("%s: %s", trouble, error, exc_info=None if isinstance(error, Unavailable) else error)
-            wait = backoff_s(failures, base_s=base_s, cap_s=cap_s)
+            wait = backoff_s(failures, base_s=base_s, cap_s=_longest_s(error))
         await _sleep(wait, stop)
+
+
+def _longest_s(error: Exception) -> float:
+    """Seconds between tries at most: a database is back at once when it is back, nodes of the chain want rest."""
+    return 2.0 if isinstance(error, Unavailable) else 10.0
 
 
 async def _sleep(seconds: float, *events: asyncio.Event | None) -> None:

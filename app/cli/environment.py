@@ -50,7 +50,8 @@ def environment(
     """Settings with the URLs of running servers in them.
 
     Servers that the settings do not name are started (or shared) from the embedded ones, migrated at once: they
-    belong to this program. A named database must be at this code's migrations, unless ``migrated`` is False.
+    belong to this program. A named database must be at this code's migrations, unless ``migrated`` is False: for
+    commands that are about migrations, and for processes, which wait for the database and then check by themselves.
     """
     settings = load(config)
     if component in _MATCHING:
@@ -107,11 +108,11 @@ def at_address(settings: Settings, host: str | None, port: int | None) -> Settin
 def upgrade(database_url: str) -> None:
     """Apply missing migrations. Alembic is loaded only if there are any: it is half of a small command's start.
 
-    Raises CommandError when the database is newer than this code.
+    Raises WrongMigrations when the database is newer than this code.
     """
     status = revision.status(database_url)
     if not status.known:
-        raise CommandError(_newer(status))
+        status.check()
     if not status.up_to_date:
         from app.store import migrate
 
@@ -119,22 +120,8 @@ def upgrade(database_url: str) -> None:
 
 
 def check_migrated(database_url: str) -> None:
-    """Raises CommandError unless the database is exactly at the migrations this code knows."""
-    status = revision.status(database_url)
-    if status.up_to_date:
-        return
-    if not status.known:
-        raise CommandError(_newer(status))
-    raise CommandError(
-        f"the database is at migration {status.current or 'none'}, this version needs {status.head}: run hae migrate up"
-    )
-
-
-def _newer(status: revision.Status) -> str:
-    return (
-        f"the database is at migration {status.current}, this version knows {status.head} at most: "
-        "it is newer than the code; upgrade hae"
-    )
+    """Raises WrongMigrations unless the database is exactly at the migrations this code knows."""
+    revision.status(database_url).check()
 
 
 async def _end_with(parent: int, stop: asyncio.Event) -> None:

@@ -22,5 +22,5 @@ def listener(config: ConfigOption = None) -> None:
     """
     # Before any server is started: a wrong id or key is told at once.
     chain_from(load(config))
-    with environment(config, "listener") as settings:
+    with environment(config, "listener", migrated=False) as settings:
         run(lambda stop: run_listener(settings, stop))

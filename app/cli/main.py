@@ -12,6 +12,7 @@ from app.cli.environment import CommandError
 from app.core.errors import HaeError
 from app.embedded import EmbeddedError
 from app.settings import SettingsError
+from app.store.revision import WrongMigrations
 
 MODULES = {
     "up": "up",
@@ -27,9 +28,13 @@ MODULES = {
     "migrate": "database",
     "graph": "graph",
     "audit": "audit",
+    "verify": "verify",
+    "maintenance": "maintenance",
     "simulate": "simulate",
     "policy": "policy",
+    "jobs": "jobs",
     "bench": "bench",
+    "chaos": "chaos",
 }
 """Commands and the modules they live in: only the one that is run is loaded, which halves start and memory."""
 
@@ -65,7 +70,7 @@ def main() -> None:
     gc.set_threshold(50_000, 20, 50)
     try:
         application(sys.argv[1:])()
-    except (SettingsError, EmbeddedError, CommandError) as error:
+    except (SettingsError, EmbeddedError, CommandError, WrongMigrations) as error:
         _end(str(error), 2)
     except HaeError as error:
         _end(f"{error.detail} {error.next_action}".strip(), 1)

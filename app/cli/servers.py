@@ -17,7 +17,7 @@ def add_to(cli: typer.Typer) -> None:
 
 def serve(config: ConfigOption = None, host: HostOption = None, port: PortOption = None) -> None:
     """Serve the API: agents, nodes, operators, OpenAPI pages at /schema. Run as many as you like."""
-    with environment(config, "serve") as settings:
+    with environment(config, "serve", migrated=False) as settings:
         settings = at_address(settings, host, port)
         try:
             run(lambda stop: run_server(settings, stop, lambda bound: announce(settings, bound)))
@@ -27,7 +27,7 @@ def serve(config: ConfigOption = None, host: HostOption = None, port: PortOption
 
 def worker(config: ConfigOption = None) -> None:
     """Drive jobs: waves of the job graph, timers, the sweep for silent nodes, webhook deliveries."""
-    with environment(config, "worker") as settings:
+    with environment(config, "worker", migrated=False) as settings:
         run(lambda stop: run_worker(settings, stop))
 
 

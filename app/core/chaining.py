@@ -40,9 +40,14 @@ def link(
         reason,
         actor,
         node_id or "",
-        str((at - _EPOCH) // _MICROSECOND),
+        str(microseconds(at)),
     )
     return hashlib.sha256(_SEPARATOR.join(fields).encode()).digest()
+
+
+def microseconds(at: datetime) -> int:
+    """Microseconds since 1970, exact."""
+    return (at - _EPOCH) // _MICROSECOND
 
 
 def chained(

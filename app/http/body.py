@@ -5,7 +5,8 @@ no coercion ("1" is no integer), the JSON path of every wrong field. It refuses 
 JavaScript reader cannot hold, also inside free-form objects: NUL characters, integers past int64, nesting
 past ``MAX_DEPTH``. Numbers past float64 and NaN are refused by msgspec; of duplicate keys the last one
 counts, as msgspec has it. ``MAX_BODY`` goes to ``Litestar(request_max_body_size=…)``, which counts the bytes
-of chunked bodies too.
+of chunked bodies too. A route may read its body in a way of its own: ``opt={"reader": …}``, from the bytes to the
+type of ``data``.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ class StrictRequest(Request[UserT, AuthT, StateT]):
             self._refuse_other_types()
             state = self._connection_state
             if state.json is Empty:
-                state.json = decode(await self.body() or b"null", self._body_type())
+                reader = self.route_handler.opt.get("reader")
+                body = await self.body() or b"null"
+                state.json = decode(body, self._body_type()) if reader is None else reader(body)
             self._json = state.json
         return self._json
 

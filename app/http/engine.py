@@ -10,13 +10,14 @@ from typing import Any
 from app.core.access import Principal
 from app.core.errors import HaeError
 from app.core.states import JobState
-from app.services import nodes, offers
-from app.services.background import keep_running
+from app.services import feed, nodes, offers
+from app.services.background import Probe, end_within, keep_running
 from app.services.batching import Batcher
 from app.services.desk import Desk
 from app.services.keys import Authenticator
 from app.services.network import NetworkFigures
 from app.services.nodes import Registration
+from app.services.offers import Acceptance
 from app.services.ownership import Ownership
 from app.services.pulse import Pulse
 from app.services.registration import Answer, register_many
@@ -34,11 +35,14 @@ from tools.context import ToolContext
 
 IDLE_S = 5.0
 """Seconds between looks at the nodes while nobody asks."""
+CLOSE_S = 5.0
+"""What is under way behind the routes may take that long to end by itself."""
 
 
 @dataclass(slots=True)
 class Engine:
-    """One server process. ``stopping`` is set when it shuts down: streams and long-polls then end by themselves."""
+    """One server process. ``draining`` is set when it is about to shut down: it is unready, and still answers.
+    ``stopping`` is set when it shuts down: streams and long-polls then end by themselves."""
 
     settings: Settings
     db: Database
@@ -51,11 +55,15 @@ class Engine:
     job_desk: Desk[tuple[JobState, int]]
     event_desk: Desk[int]
     offer_desk: Desk[list[OpenOffer]]
+    feed_desk: Desk[int]
     pulse: Pulse
     ownership: Ownership
-    accepts: Batcher[tuple[str, str], None]
+    accepts: Batcher[Acceptance, int]
     reports: Batcher[NewReport, None]
     registers: Batcher[tuple[Principal, Registration], Answer]
+    database_probe: Probe[bool]
+    valkey_probe: Probe[bool]
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
 
@@ -66,6 +74,7 @@ class Engine:
             self.job_desk.run,
             self.event_desk.run,
             self.offer_desk.run,
+            self.feed_desk.run,
             self.pulse.run,
             self.views.listen,
             self._keep_view,
@@ -76,7 +85,7 @@ class Engine:
     async def close(self) -> None:
         """Stop the tasks, write the last heartbeats, close the connections."""
         self.stopping.set()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_within(CLOSE_S, self._tasks)
         await self.bus.close()
         await self.deltas.close()
         await self.db.close()
@@ -92,6 +101,8 @@ class Engine:
         self.job_desk.wake(message.jobs)
         self.event_desk.wake(message.jobs)
         self.offer_desk.wake(message.nodes)
+        if message.feed:
+            self.feed_desk.wake(self.feed_desk.keys())
         if message.view:
             self.views.nudge()
 
@@ -118,11 +129,14 @@ def build_engine(settings: Settings) -> Engine:
         async with db.unit() as uow:
             return await events.latest(uow, ids)
 
+    async def feed_ends(accounts: list[str]) -> dict[str, int]:
+        return await feed.ends(db, accounts)
+
     async def open_offers(ids: list[str]) -> dict[str, list[OpenOffer]]:
         return await offers.waiting(db, ids)
 
-    async def accept(pairs: Sequence[tuple[str, str]]) -> Sequence[Exception | None]:
-        answers: list[HaeError | None] = await offers.accept(db, pairs)
+    async def accept(asked: Sequence[Acceptance]) -> Sequence[int | Exception]:
+        answers: list[int | HaeError] = await offers.accept_leases(db, asked)
         return answers
 
     async def report(reports: Sequence[NewReport]) -> Sequence[Exception | None]:
@@ -133,12 +147,13 @@ def build_engine(settings: Settings) -> Engine:
         answers: list[Answer | HaeError] = await register_many(db, calls)
         return answers
 
+    bus = Bus(settings.redis.url)
     job_desk = Desk(job_states, settings.worker.poll_s)
     offer_desk = Desk(open_offers, settings.worker.poll_s)
     return Engine(
         settings=settings,
         db=db,
-        bus=Bus(settings.redis.url),
+        bus=bus,
         deltas=deltas,
         auth=Authenticator(db, settings.server.api_key),
         views=views,
@@ -147,6 +162,7 @@ def build_engine(settings: Settings) -> Engine:
         job_desk=job_desk,
         event_desk=Desk(event_seqs, settings.worker.poll_s),
         offer_desk=offer_desk,
+        feed_desk=Desk(feed_ends, settings.worker.poll_s),
         pulse=Pulse(
             db,
             flush_s=settings.nodes.heartbeat_flush_s,
@@ -157,6 +173,8 @@ def build_engine(settings: Settings) -> Engine:
         accepts=Batcher(accept),
         reports=Batcher(report),
         registers=Batcher(register),
+        database_probe=Probe(db.answers),
+        valkey_probe=Probe(bus.ping),
     )
 
 

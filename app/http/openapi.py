@@ -35,6 +35,7 @@ again; with another body it gets 409 `idempotency_key_reused`.
 * **Wait**: `GET /v1/jobs/{job_id}/wait?wait_s=30` answers when the job is over, or after that many seconds (at
   most 45) with the state it has. Give your client a time-out above 45 s.
 * **Stream**: the job's `events` are server-sent events; reconnect with `Last-Event-ID` and none is missed.
+* **Feed**: `GET /v1/events?after=…&wait_s=30` tells of all your jobs at once, each event at a position of its own.
 
 A server that restarts ends streams and answers waits at once: ask again while `final` is false.
 
@@ -50,7 +51,7 @@ field.
 | 404 | no such thing, or not yours |
 | 409 | the state of the thing does not allow it, or an idempotency key was used for another body |
 | 410 | its time is over, as for an offer after its expiry |
-| 413, 415 | the body is larger than 1 MiB; its Content-Type is not JSON |
+| 413, 415 | the body is larger than 1 MiB (a batch of jobs: 16 MiB); its Content-Type is not JSON |
 | 422 | readable, but wrong: unknown field, wrong type, value out of range |
 | 429, 503 | wait `retry_after` seconds and send the same request again |
 | 500 | our fault; the `reference` finds it in the log |
@@ -65,6 +66,8 @@ field.
 _TAGS = [
     Tag("tools", "What an AI agent can call: one definition each, also as OpenAI, Anthropic and MCP schemas."),
     Tag("jobs", "Submit, read, list, follow and cancel jobs."),
+    Tag("events", "What happens, in one feed without gaps."),
+    Tag("schedules", "Jobs that are submitted again and again."),
     Tag("availability", "What the network could run now, and at which price."),
     Tag("nodes", "For nodes: register, stay online, take offers, report progress and results."),
     Tag("operators", "For the people who run the engine."),

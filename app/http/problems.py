@@ -56,7 +56,7 @@ _CODES = {
 _NEXT_ACTIONS = {
     "no_such_route": "Look the path up at /schema.",
     "unsupported_media_type": "Send the header 'Content-Type: application/json' with a body of JSON.",
-    "body_too_large": "Send less: a request body may hold 1 MiB.",
+    "body_too_large": "Send less: a request body may hold 1 MiB, a batch of jobs 16 MiB.",
     "unauthorised": "Send the header 'Authorization: Bearer <api key>'.",
     "rate_limited": "Wait and send the request again.",
     "unavailable": "Send the same request again after retry_after seconds.",

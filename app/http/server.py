@@ -11,23 +11,30 @@ from litestar import Litestar
 from litestar.datastructures import State
 from litestar.di import Provide
 
+from app.core.errors import Unavailable
 from app.http.body import MAX_BODY, StrictRequest, TextGuard
 from app.http.engine import Engine, build_engine
 from app.http.openapi import openapi_config
 from app.http.pages.viewers import static_router
 from app.http.problems import exception_handlers
+from app.http.routes.batches import batches_router
 from app.http.routes.chain import chain_router
+from app.http.routes.dead import dead_router
+from app.http.routes.deliveries import deliveries_router
+from app.http.routes.events import events_router
 from app.http.routes.health import health_router
 from app.http.routes.internal import internal_router
 from app.http.routes.jobs import jobs_router
 from app.http.routes.legacy import legacy_routers
 from app.http.routes.market import market_router
 from app.http.routes.nodes import nodes_router
+from app.http.routes.schedules import schedules_router
 from app.http.routes.specs import specs_router
 from app.http.routes.tools import tools_router
 from app.http.run import serve
 from app.http.security import PUBLIC, provide_principal, requires_key
 from app.settings import Settings
+from app.store import revision
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +58,15 @@ def build_app(engine: Engine) -> Litestar:
             health_router,
             tools_router,
             jobs_router,
+            events_router,
+            batches_router,
+            schedules_router,
             specs_router,
             market_router,
             nodes_router,
             internal_router,
+            dead_router,
+            deliveries_router,
             chain_router,
             *legacy_routers,
             static_router(PUBLIC),
@@ -74,23 +86,43 @@ def build_app(engine: Engine) -> Litestar:
 
 
 async def run_server(settings: Settings, stop: asyncio.Event, on_ready: Callable[[int], None] | None = None) -> None:
-    """Serve until ``stop``. Raises OSError when the address cannot be bound."""
+    """Serve until ``stop``, then unready for ``server.drain_s`` more, then end within ``server.grace_s`` and a moment.
+
+    A database that does not answer yet is waited for: requests get a 503 until it does. Raises OSError when the address
+    cannot be bound, and WrongMigrations when the database is older or newer than this code, at first or later.
+    """
     engine = build_engine(settings)
+    closing = asyncio.Event()
+    try:
+        (await revision.status_async(settings.database.url)).check()
+    except Unavailable as error:
+        log.warning("the database does not answer yet: %s", error.detail)
+        engine.db.held = True
 
-    async def pass_on() -> None:
-        # The engine's own flag ends streams and long-polls at once, before the server starts to wait for them.
+    async def admit() -> None:
+        if engine.db.held and await revision.until_checked(settings.database.url, stop):
+            engine.db.held = False
+
+    async def drain() -> None:
         await stop.wait()
+        engine.draining.set()
+        await asyncio.sleep(settings.server.drain_s)
+        # The engine's own flag ends streams and long-polls at once, before the server starts to wait for them.
         engine.stopping.set()
+        closing.set()
 
-    watching = asyncio.create_task(pass_on())
+    admitting, draining = asyncio.create_task(admit()), asyncio.create_task(drain())
+    admitting.add_done_callback(lambda task: stop.set() if not task.cancelled() and task.exception() else None)
     try:
         await serve(
             build_app(engine),
             settings.server.host,
             settings.server.port,
-            stop=stop,
+            stop=closing,
             grace_s=settings.server.grace_s,
             on_ready=on_ready,
         )
+        await admitting
     finally:
-        watching.cancel()
+        admitting.cancel()
+        draining.cancel()

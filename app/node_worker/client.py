@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -67,9 +68,11 @@ class NodeApi:
         async with self._channel.connections.registering:
             return await self._call("POST", "/v1/node/register", Registration, description, patience_s=patience_s)
 
-    async def heartbeat(self, node_id: str, gpu_utilization: int | None) -> NodeStatus:
-        """One try: the next heartbeat makes up for a lost one."""
-        body = {"gpu_utilization": gpu_utilization}
+    async def heartbeat(self, node_id: str, gpu_utilization: int | None, running: Sequence[str] = ()) -> NodeStatus:
+        """One try: the next heartbeat makes up for a lost one. ``running``: offers that have lease tokens."""
+        body: dict[str, Any] = {"gpu_utilization": gpu_utilization}
+        if running:
+            body["running"] = running
         return await self._call("POST", f"/v1/node/{node_id}/heartbeat", NodeStatus, body, patience_s=0.0)
 
     async def offers(self, node_id: str, wait_s: int, *, patience_s: float = FOREVER) -> list[Offer]:
@@ -78,15 +81,17 @@ class NodeApi:
         answer = await self._call("GET", path, Offers, patience_s=patience_s, timeout_s=wait_s + CALL_S)
         return answer.offers
 
-    async def accept(self, node_id: str, offer_id: str) -> None:
-        await self._offer(node_id, offer_id, "accept", None, FOREVER)
+    async def accept(self, node_id: str, offer_id: str, lease_token: int = 0) -> None:
+        action = f"accept?lease_token={lease_token}" if lease_token else "accept"
+        await self._offer(node_id, offer_id, action, None, FOREVER)
 
     async def decline(self, node_id: str, offer_id: str, reason: str) -> None:
         await self._offer(node_id, offer_id, "decline", {"reason": reason}, CALL_S)
 
-    async def progress(self, node_id: str, offer_id: str, percent: int, message: str) -> None:
+    async def progress(self, node_id: str, offer_id: str, percent: int, message: str, lease_token: int = 0) -> None:
         """One try: the next progress makes up for a lost one."""
-        await self._offer(node_id, offer_id, "progress", {"percent": percent, "message": message}, 0.0)
+        body = {"percent": percent, "message": message, **lease_fields(lease_token)}
+        await self._offer(node_id, offer_id, "progress", body, 0.0)
 
     async def result(self, node_id: str, offer_id: str, body: bytes) -> None:
         await self._offer(node_id, offer_id, "result", body, FOREVER)
@@ -147,6 +152,11 @@ class NodeApi:
             return msgspec.json.decode(answer.content, type=answer_type)
         except msgspec.MsgspecError as exc:
             raise UnreachableError(f"unreadable answer to {method} {path}: {exc}") from exc
+
+
+def lease_fields(lease_token: int) -> dict[str, int]:
+    """What a body says of the lease: nothing where the server gave no token, which may not know the field."""
+    return {"lease_token": lease_token} if lease_token else {}
 
 
 def _error(answer: Answer) -> NodeApiError:

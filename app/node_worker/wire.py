@@ -33,7 +33,10 @@ class Registration(msgspec.Struct, frozen=True):
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """One attempt of a job: ``gpus`` slots for at most ``timeout_s`` seconds from acceptance to report."""
+    """One attempt of a job: ``gpus`` slots for at most ``timeout_s`` seconds from acceptance to report.
+
+    ``lease_token``: goes with all that is said of it; 0 where the server knows no leases.
+    """
 
     offer_id: str
     job_id: str
@@ -44,6 +47,7 @@ class Offer(msgspec.Struct, frozen=True):
     timeout_s: float
     attempt: int = 1
     expires_at: str = ""
+    lease_token: int = 0
 
 
 class Offers(msgspec.Struct, frozen=True):
@@ -51,7 +55,10 @@ class Offers(msgspec.Struct, frozen=True):
 
 
 class NodeStatus(msgspec.Struct, frozen=True):
+    """``stop``: offers whose runs are to end."""
+
     state: str
+    stop: list[str] = []
 
 
 class Problem(msgspec.Struct, frozen=True):

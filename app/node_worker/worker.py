@@ -37,6 +37,7 @@ class Worker:
         self._node_id = ""
         self._interval_s = 0.0
         self._heard_from = 0.0
+        self._beaten = 0.0
         self._used = 0
         self._refused = 0
         self._accepted = 0
@@ -150,7 +151,7 @@ class Worker:
     async def _accept(self, offer: Offer) -> None:
         self._used += offer.gpus
         try:
-            await self._api.accept(self._node_id, offer.offer_id)
+            await self._api.accept(self._node_id, offer.offer_id, offer.lease_token)
         except BaseException:
             self._used -= offer.gpus
             raise
@@ -177,16 +178,24 @@ class Worker:
 
     async def _send_heartbeats(self) -> None:
         while True:
-            pause = self._heard_from + self._interval_s - self._clock()
+            # Only heartbeats tell which runs are to stop: while there are any, polls do not stand for them.
+            last = self._beaten if self._runs else max(self._beaten, self._heard_from)
+            pause = last + self._interval_s - self._clock()
             if pause > 0.0:
                 await asyncio.sleep(pause)
                 continue
-            self._heard_from = self._clock()
+            self._beaten = self._clock()
+            running = {run.offer.offer_id: run for run in self._runs.values() if run.offer.lease_token}
             try:
                 # Slots in use stand for the GPUs' load, which only the operator's own tools could measure.
-                await self._api.heartbeat(self._node_id, 100 * self._used // self._config.slots)
+                load = 100 * self._used // self._config.slots
+                status = await self._api.heartbeat(self._node_id, load, list(running))
             except NodeApiError as exc:
                 logger.debug("node %s: heartbeat: %s", self._config.wallet, exc)
+                continue
+            for offer_id in status.stop:
+                if offer_id in running:
+                    running[offer_id].look()
 
     async def _drain(self, polls: asyncio.Task[None]) -> None:
         logger.info("node %s drains: %d jobs running", self._config.wallet, len(self._runs))

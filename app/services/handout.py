@@ -6,7 +6,7 @@ from app.core.errors import NotFound
 from app.core.events import SignalKind
 from app.core.jobs import Offer
 from app.core.states import OfferState
-from app.store import jobs, nodes, offers, signals
+from app.store import offers, signals
 from app.store.db import Database
 from app.store.offers import OpenOffer
 
@@ -28,12 +28,9 @@ async def take(db: Database, node_id: str) -> OpenOffer | None:
 
 
 async def run_of(db: Database, job_id: str, account: str) -> Offer:
-    """The run of the job on a node of this account, over or not. Raises NotFound when there is none."""
+    """The latest run of the job on a node of this account, over or not. Raises NotFound when there is none."""
     async with db.unit() as uow:
-        found = await jobs.get(uow, job_id, None)
-        offer_id = found[0].offer_id if found else None
-        offer = await offers.get(uow, offer_id) if offer_id else None
-        node = await nodes.get(uow, offer.node_id, account) if offer else None
-    if offer is None or node is None:
+        offer = await offers.last_run(uow, job_id, account)
+    if offer is None:
         raise NotFound("no node of this token runs this job", code="job_not_found")
     return offer

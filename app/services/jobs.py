@@ -2,64 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from app.core.access import Principal
-from app.core.errors import IdempotencyClash, NotFound, QuotaExceeded
+from app.core.errors import IdempotencyClash, InvalidInput, NotFound, QuotaExceeded
 from app.core.events import EventKind, Reason, SignalKind
 from app.core.ids import new_id
 from app.core.jobs import Job, Move, NewJob
-from app.core.requirements import Requirements
 from app.core.states import JobState
 from app.services.quotas import Quotas
+from app.services.rerun import retold
+from app.services.submissions import Submission, new_job, start_of
 from app.store import counts, events, idempotency, jobs, results, settlements, signals
 from app.store.chain import job_links
 from app.store.chain.job_links import JobLink
+from app.store.counts import Tally
 from app.store.db import Database, UnitOfWork
 from app.store.events import NewEvent, StoredEvent
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """A validated wish for a job. ``payload``: of the names in PAYLOAD, for the node.
-
-    ``requirements_hash``: of the request as it was made (app/services/canonical.py); what a job on chain carries.
-    ``deadline_s``: seconds from submission after which the result is of no use, 0 = none.
-    """
-
-    principal: Principal
-    type: str
-    payload: dict[str, Any]
-    requirements: Requirements
-    policy: str
-    priority: int
-    timeout_s: int
-    max_retries: int
-    queue_ttl_s: int
-    idempotency_key: str = ""
-    source: str = "api"
-    requirements_hash: str = ""
-    deadline_s: int = 0
-
-    def digest(self) -> str:
-        """sha256 of the request's canonical form: equal requests have equal digests."""
-        asked = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in _IDENTITY}
-        if not self.deadline_s:
-            # Left out, so that digests stored before there were deadlines stay comparable.
-            del asked["deadline_s"]
-        return hashlib.sha256(msgspec.json.encode(asked, order="deterministic")).hexdigest()
-
-
-PAYLOAD = ("model", "prompt", "input")
-
-_IDENTITY = frozenset({"principal", "idempotency_key", "source", "requirements_hash"})
-"""Not what is asked for: who asks, or another name of it. (Stored digests must stay comparable, too.)"""
 
 
 @dataclass(slots=True)
@@ -82,7 +43,7 @@ class JobView:
     chain: JobLink | None = None
 
 
-Refusal = IdempotencyClash | QuotaExceeded
+Refusal = IdempotencyClash | QuotaExceeded | InvalidInput
 
 
 async def submit(
@@ -92,26 +53,30 @@ async def submit(
 
     An idempotency key used before answers with its job, or with IdempotencyClash when the request was another one. Past
     what an API key may have waiting by ``quotas`` (None = nobody has any), QuotaExceeded: nothing is kept of such a
-    request, and the same idempotency key may be sent again.
+    request, and the same idempotency key may be sent again. So it is with InvalidInput for a start after the deadline.
     """
     made = [(new_id("job"), submission) for submission in submissions]
     async with db.unit() as uow:
+        starts = [start_of(one, uow.now) for one in submissions]
         keyed: dict[tuple[str, str], tuple[str, str, str, str]] = {}
-        for job_id, one in made:
-            if one.idempotency_key:
+        for (job_id, one), start in zip(made, starts, strict=True):
+            if one.idempotency_key and not isinstance(start, InvalidInput):
                 key = (one.principal.account, one.idempotency_key)
                 keyed.setdefault(key, (*key, one.digest(), job_id))
         taken = await idempotency.claim(uow, list(keyed.values()))
         answers: list[Submitted | Refusal] = []
         fresh: list[NewJob] = []
-        for job_id, one in made:
+        for (job_id, one), start in zip(made, starts, strict=True):
+            if isinstance(start, InvalidInput):
+                answers.append(start)
+                continue
             key = (one.principal.account, one.idempotency_key)
             first = taken.get(key) or (keyed[key][2:] if one.idempotency_key else None)
             if first is not None and first[1] != job_id:
                 answers.append(_repeated(first, one))
                 continue
-            answers.append(Submitted(job_id, True, requirements_hash=one.requirements_hash))
-            fresh.append(_new_job(job_id, one))
+            fresh.append(new_job(job_id, one, start))
+            answers.append(Submitted(job_id, True, fresh[-1].first_state, one.requirements_hash))
         if fresh and quotas is not None:
             refused = await _refused(uow, quotas, fresh)
             if refused:
@@ -132,9 +97,11 @@ async def submit(
 async def take_in(uow: UnitOfWork, submissions: Sequence[Submission], chain_jobs: Sequence[str | None]) -> list[str]:
     """Make jobs within the caller's transaction, each linked to its address of ``chain_jobs``; their ids, in order.
 
-    Idempotency keys play no part: the caller sees to it that it comes once.
+    Idempotency keys and start times play no part: the caller sees to it that it comes once, and when.
     """
-    made = [_new_job(new_id("job"), one, chain_job) for one, chain_job in zip(submissions, chain_jobs, strict=True)]
+    made = [
+        new_job(new_id("job"), one, None, chain_job) for one, chain_job in zip(submissions, chain_jobs, strict=True)
+    ]
     if made:
         await _enter(uow, made)
     return [job.id for job in made]
@@ -154,14 +121,6 @@ def _repeated(first: tuple[str, str], one: Submission) -> Submitted | Idempotenc
         field="idempotency_key",
         next_action="Send the same request again, or use a new key for a new one.",
     )
-
-
-def _new_job(job_id: str, one: Submission, chain_job: str | None = None) -> NewJob:
-    return NewJob(
-        job_id, one.principal.account, one.principal.key_id, one.type, one.payload, one.requirements, one.policy,
-        one.priority, one.timeout_s, one.max_retries, one.queue_ttl_s, one.source,
-        one.requirements_hash, chain_job, one.deadline_s,
-    )  # fmt: skip
 
 
 async def _enter(uow: UnitOfWork, fresh: list[NewJob]) -> None:
@@ -185,7 +144,10 @@ async def _enter(uow: UnitOfWork, fresh: list[NewJob]) -> None:
             for job in fresh
         ],
     )
-    await counts.add(uow, Counter(job.first_state for job in fresh))
+    tally = Tally()
+    for job in fresh:
+        tally.move(job.key_id, job.requirements.gpus, None, job.first_state)
+    await counts.add(uow, tally)
     await signals.add(
         uow,
         [
@@ -216,7 +178,11 @@ async def explain(db: Database, principal: Principal, job_id: str) -> dict[str, 
     """Why the job's node was chosen, or why none was. Raises NotFound; empty before the first match."""
     async with db.unit() as uow:
         await _visible(uow, principal, job_id)
-        return await events.decision(uow, job_id) or {}
+        found = await events.decisions(uow, job_id, latest=True)
+    if not found:
+        return {}
+    (last,) = found
+    return {"attempt": last.attempt, "node_id": last.node_id, "at": last.at, **retold(last)}
 
 
 async def history(db: Database, principal: Principal, job_id: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -244,8 +210,9 @@ async def listing(
     types: Sequence[str],
     before: str,
     limit: int,
-) -> list[Job]:
-    """Jobs the caller may see, newest first, with ids below ``before``."""
+) -> tuple[list[Job], str]:
+    """Jobs the caller may see, newest first, with ids below ``before``, and the ``before`` of the next page, empty at
+    the end. A page may be short before that, even empty: each looks through so many jobs at most."""
     async with db.unit() as uow:
         return await jobs.page(uow, principal.sees, states=states, types=types, before=before, limit=limit)
 

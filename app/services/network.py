@@ -18,7 +18,7 @@ from app.store.nodes import NodeRow
 
 
 class NetworkFigures:
-    """Figures of the network, counted at most every ``max_age_s``: they are public and scan whole tables."""
+    """Figures of the network, counted at most every ``max_age_s``: they are public and read all nodes."""
 
     def __init__(self, db: Database, max_age_s: float = 2.0) -> None:
         self.db = db
@@ -49,7 +49,7 @@ async def recent(db: Database, job_count: int, node_count: int) -> tuple[list[Jo
     """The latest jobs of all accounts, the transactions that paid them, by job, and the latest nodes: what the old
     engine's validation page shows."""
     async with db.unit() as uow:
-        latest = await jobs.page(uow, None, states=(), types=(), before="", limit=job_count)
+        latest, _ = await jobs.page(uow, None, states=(), types=(), before="", limit=job_count)
         on_chain = [job.id for job in latest if job.chain_job]
         paid = await job_links.payment_signatures(uow, on_chain) if on_chain else {}
         return latest, paid, await nodes.recent(uow, node_count)

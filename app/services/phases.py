@@ -137,7 +137,7 @@ def finish(wave: Wave, visit: Visit) -> None:
         visit.move(JobState.COMPLETED, Reason.RESULT, node, visit.report.created_at)
         job.error = None
     elif job.cancel_requested:
-        if job.state in (JobState.ASSIGNED, JobState.RUNNING) and visit.report is None and wave.cancel_grace:
+        if job.state in (JobState.ASSIGNED, JobState.RUNNING) and wave.cancel_grace and _may_stop(visit):
             job.cancel_by = wave.now + wave.cancel_grace
             visit.move(JobState.CANCELLING, *_who_cancelled(visit), wave.now)
             return
@@ -146,6 +146,11 @@ def finish(wave: Wave, visit: Visit) -> None:
     else:
         reason = Reason.DEADLINE_PASSED if too_late(job, wave.now) else Reason.NO_NODE_IN_TIME
         visit.move(JobState.EXPIRED, reason, ENGINE, wave.now)
+
+
+def _may_stop(visit: Visit) -> bool:
+    """Whether the node works on the run, as far as is known, so that it can be told to stop."""
+    return visit.report is None and visit.node_online and not visit.lease_lost
 
 
 _RUNS = (JobState.ASSIGNED, JobState.RUNNING, JobState.CANCELLING)

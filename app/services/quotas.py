@@ -12,7 +12,7 @@ from typing import Final
 from app.core.errors import QuotaExceeded
 from app.matchmaker.fairness import Share
 from app.settings import JobsSettings
-from app.store import backlog, keys
+from app.store import backlog, counts, keys
 from app.store.db import UnitOfWork
 from app.store.keys import KeyRow
 
@@ -21,8 +21,6 @@ CACHE_S: Final = 5.0
 
 _REMEMBERED = 10_000
 _RETRY_AFTER_S = 5.0
-_CHEAP_S = 0.005
-_PART = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +39,11 @@ def quota_rules(settings: JobsSettings) -> QuotaRules:
 
 
 class Quotas:
-    """The limits of keys, remembered for CACHE_S, and what they hold.
-
-    ``held`` is exact where a key has a quota, under a lock of its own. Where it only decides whose turn it is, reading
-    it may take a twentieth of the time: on networks with very many jobs under way it is then a moment old.
-    """
+    """The limits of keys, remembered for CACHE_S, and what they hold: exactly where a key has a quota, under a lock."""
 
     def __init__(self, rules: QuotaRules) -> None:
         self.rules = rules
         self._limits: dict[str, tuple[float, Share, int]] = {}
-        self._held: dict[str, int] = {}
-        self._held_until = 0.0
 
     async def shares(self, uow: UnitOfWork, key_ids: Iterable[str], *, contended: bool) -> dict[str, Share]:
         """The shares of these keys, for one wave. ``contended``: whether there may not be slots enough for all.
@@ -64,9 +56,9 @@ class Quotas:
         held: Mapping[str, int] = {}
         if bounded:
             await backlog.lock_held(uow, bounded)
-            held = await backlog.slots_held(uow, names)
+            held = await counts.slots_held(uow, names)
         elif contended and len(names) > 1:
-            held = await self._lately_held(uow, names)
+            held = await counts.slots_held(uow, names)
         return {key_id: replace(share, held=held.get(key_id, 0)) for key_id, share in limits.items()}
 
     async def admit(self, uow: UnitOfWork, key_ids: list[str]) -> list[QuotaExceeded | None]:
@@ -82,7 +74,7 @@ class Quotas:
         if not bounded:
             return [None] * len(key_ids)
         await backlog.lock_waiting(uow, bounded)
-        waiting = Counter(await backlog.waiting(uow, bounded))
+        waiting = Counter(await counts.waiting(uow, bounded))
         answers: list[QuotaExceeded | None] = []
         for key_id in key_ids:
             if bounds[key_id] and waiting[key_id] >= bounds[key_id]:
@@ -114,15 +106,6 @@ class Quotas:
             return Share(1, rules.max_active), rules.max_queued
         active = rules.max_active if row.max_active is None else row.max_active
         return Share(row.weight, active), rules.max_queued if row.max_queued is None else row.max_queued
-
-    async def _lately_held(self, uow: UnitOfWork, key_ids: list[str]) -> Mapping[str, int]:
-        began, held = time.monotonic(), self._held
-        if began >= self._held_until or any(key_id not in held for key_id in key_ids):
-            found = await backlog.slots_held(uow, key_ids)
-            held = self._held = {key_id: found.get(key_id, 0) for key_id in key_ids}
-            spent = time.monotonic() - began
-            self._held_until = began + (spent * _PART if spent > _CHEAP_S else 0.0)
-        return held
 
 
 def _full(bound: int) -> QuotaExceeded:

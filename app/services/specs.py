@@ -12,12 +12,16 @@ from app.core.access import Principal, Scope
 from app.core.errors import NotFound
 from app.core.jobs import Job
 from app.core.requirements import Requirements
-from app.services.jobs import PAYLOAD, Submission
+from app.core.states import ExcludeNodes
+from app.services.submissions import PAYLOAD, Submission, repeated
 from app.store import jobs, specs
 from app.store.db import Database, UnitOfWork
 from app.store.specs import SpecRow
 
-_RESOLVED = ("type", "policy", "priority", "timeout_s", "max_retries", "queue_ttl_s", "deadline_s")
+_RESOLVED = (
+    "type", "policy", "priority", "timeout_s", "max_retries", "queue_ttl_s", "deadline_s", "max_attempts",
+    "retry_backoff_s", "retry_backoff_max_s", "exclude_nodes",
+)  # fmt: skip
 
 
 async def put(db: Database, principal: Principal, spec: dict[str, Any], submission: Submission) -> tuple[str, bool]:
@@ -62,30 +66,20 @@ async def known(uow: UnitOfWork, hashes: Sequence[str]) -> dict[str, Submission]
 
 def _again(job: Job, key_id: str, payload: dict[str, Any]) -> Submission:
     """What the job was, for the chain to have it run."""
-    return Submission(
-        principal=Principal(key_id, job.account, frozenset({Scope.AGENT.value})),
-        type=job.type,
-        payload=payload,
-        requirements=job.requirements,
-        policy=job.policy,
-        priority=job.priority,
-        timeout_s=job.timeout_s,
-        max_retries=job.max_retries,
-        queue_ttl_s=job.queue_ttl_s,
-        source="chain",
-        requirements_hash=job.requirements_hash,
-        deadline_s=0 if job.deadline_at is None else round((job.deadline_at - job.created_at).total_seconds()),
-    )
+    return repeated(job, payload, Principal(key_id, job.account, frozenset({Scope.AGENT.value})), "chain")
 
 
 def _submission(row: SpecRow) -> Submission:
     spec, resolved = row.body["spec"], row.body["resolved"]
+    # Specs stored before a field was there do without it.
+    known = {name: resolved[name] for name in _RESOLVED if name in resolved}
+    if "exclude_nodes" in known:
+        known["exclude_nodes"] = ExcludeNodes(known["exclude_nodes"])
     return Submission(
         principal=Principal(row.key_id, row.account, frozenset({Scope.AGENT.value})),
         payload={name: spec[name] for name in PAYLOAD if name in spec},
         requirements=msgspec.convert(resolved["requirements"], Requirements),
         source="chain",
         requirements_hash=row.hash,
-        # Specs stored before a field was there do without it.
-        **{name: resolved[name] for name in _RESOLVED if name in resolved},
+        **known,
     )

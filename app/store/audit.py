@@ -9,6 +9,7 @@ from typing import Any
 
 from app.core.events import Reason
 from app.store.db import UnitOfWork
+from app.store.feed import UNSEQUENCED
 
 FALLBACK = (Reason.OFFER_DECLINED, Reason.OFFER_EXPIRED, Reason.NODE_OFFLINE)
 """Why a job left a node that did not run it to an end: it declined, was late, or went away."""
@@ -129,8 +130,10 @@ async def events_by_kind(uow: UnitOfWork, kinds: Sequence[str]) -> dict[str, int
 async def traffic(uow: UnitOfWork) -> Traffic:
     """Counts of this moment."""
     row = await uow.sql.fetchrow(
-        """SELECT (SELECT count(*) FROM job_history WHERE to_state = 'pending' AND reason = ANY($1::text[])),
-            (SELECT count(*) FROM outbox) + (SELECT count(*) FROM deliveries WHERE state = 'pending'),
+        f"""SELECT (SELECT count(*) FROM job_history WHERE to_state = 'pending' AND reason = ANY($1::text[])),
+            (SELECT count(*) {UNSEQUENCED}) + (SELECT max(position) FILTER (WHERE name = 'sequencer')
+                - max(position) FILTER (WHERE name = 'webhooks') FROM consumers)
+                + (SELECT count(*) FROM deliveries WHERE state = 'pending'),
             (SELECT count(*) FROM nodes WHERE state = 'online'),
             e.standing, e.final, j.settled, j.disputed
         FROM (SELECT count(*) FILTER (WHERE commitment <> 'orphaned') AS standing,

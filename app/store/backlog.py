@@ -1,4 +1,5 @@
-"""The backlog: jobs that wait for slots, as the timers that hold their ranks. What each key holds and has waiting."""
+"""The backlog: jobs that wait for slots, as the timers that hold their ranks. Whose turn it is to
+count what a key holds and has waiting (app/store/counts.py)."""
 
 from __future__ import annotations
 
@@ -56,28 +57,6 @@ _PULL = f"""
     seen AS (SELECT (SELECT count(*) FROM stretch) AS count, rank_at, id FROM stretch
         ORDER BY rank_at DESC, id DESC LIMIT 1)
     SELECT held.id, held.job_id, held.kind, seen.rank_at, seen.id, seen.count FROM seen LEFT JOIN held ON true"""
-
-
-async def slots_held(uow: UnitOfWork, key_ids: Sequence[str]) -> dict[str, int]:
-    """Slots that the jobs of each of these keys hold now, without those that hold none. One pass over live offers."""
-    rows = await uow.sql.fetch(
-        """SELECT j.key_id, sum(o.slots)::int FROM offers o JOIN jobs j ON j.id = o.job_id
-        WHERE o.holds_slots AND j.key_id = ANY($1::text[]) GROUP BY j.key_id""",
-        key_ids,
-    )
-    return {row[0]: row[1] for row in rows}
-
-
-async def waiting(uow: UnitOfWork, key_ids: Sequence[str]) -> dict[str, int]:
-    """Jobs of each of these keys that want a node; keys without any are left out. One pass over the signals."""
-    # Whatever waits has one of these: far fewer rows than there are jobs, most of them over.
-    rows = await uow.sql.fetch(
-        """SELECT key_id, count(*) FROM jobs
-        WHERE id IN (SELECT job_id FROM signals WHERE kind IN ('submitted', 'match_due'))
-            AND state IN ('pending', 'blocked', 'scheduled') AND key_id = ANY($1::text[]) GROUP BY key_id""",
-        key_ids,
-    )
-    return {row[0]: row[1] for row in rows}
 
 
 async def lock_held(uow: UnitOfWork, key_ids: Sequence[str]) -> None:

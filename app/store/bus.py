@@ -26,6 +26,7 @@ class HintMessage(msgspec.Struct, omit_defaults=True):
 
     work: bool = False
     events: bool = False
+    feed: bool = False
     view: bool = False
     nodes: list[str] = []
     jobs: list[str] = []
@@ -51,6 +52,7 @@ class Bus:
         """Tell everyone soon. Returns at once; a failure is logged once and forgotten."""
         self._unsent.work |= hints.work
         self._unsent.events |= hints.events
+        self._unsent.feed |= hints.feed
         self._unsent.view |= hints.view
         self._unsent.nodes |= hints.nodes
         self._unsent.jobs |= hints.jobs
@@ -61,7 +63,9 @@ class Bus:
         try:
             while self._unsent:
                 hints, self._unsent = self._unsent, Hints()
-                message = HintMessage(hints.work, hints.events, hints.view, list(hints.nodes), list(hints.jobs))
+                message = HintMessage(
+                    hints.work, hints.events, hints.feed, hints.view, list(hints.nodes), list(hints.jobs)
+                )
                 entry: dict[Any, Any] = {"h": self._encoder.encode(message)}
                 await self._client.xadd(STREAM, entry, maxlen=KEEP, approximate=True)
                 self._note(True)

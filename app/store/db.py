@@ -21,22 +21,26 @@ from app.core.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
+CLOSE_S = 3.0
+
 
 @dataclass(slots=True)
 class Hints:
     """What a commit may wake: sent over Valkey once the transaction is in, lost without harm.
 
-    ``view``: rows of nodes have changed that views of the network hear of by asking for them.
+    ``events``: some were written, which want their places in the feed; ``feed``: some have got them. ``view``: rows of
+    nodes have changed that views of the network hear of by asking for them.
     """
 
     work: bool = False
     events: bool = False
+    feed: bool = False
     view: bool = False
     nodes: set[str] = field(default_factory=set)
     jobs: set[str] = field(default_factory=set)
 
     def __bool__(self) -> bool:
-        return self.work or self.events or self.view or bool(self.nodes) or bool(self.jobs)
+        return self.work or self.events or self.feed or self.view or bool(self.nodes) or bool(self.jobs)
 
 
 @dataclass(slots=True)
@@ -55,7 +59,8 @@ class Database:
     """A pool of at most ``pool_size`` connections to one PostgreSQL, opened when needed.
 
     ``url``: ``postgresql://…`` as libpq understands it (also ``?host=/socket/dir``, ``sslmode``). ``on_commit`` is
-    awaited with the hints of every transaction that left some. With ``pgbouncer`` set, no statement is cached.
+    awaited with the hints of every transaction that left some. With ``pgbouncer`` set, no statement is cached. While
+    ``held`` is set the database counts as away: for processes that have not seen its migrations yet.
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class Database:
         application: str = "hae",
     ) -> None:
         self.url = url
+        self.held = False
         self.on_commit: Callable[[Hints], Awaitable[None]] | None = None
         self._pool_timeout_s = pool_timeout_s
         self._options: dict[str, Any] = {
@@ -82,6 +88,7 @@ class Database:
             # A unit of work leaves nothing behind in its session, so there is nothing to reset.
             "reset": _nothing,
         }
+        self._transaction: dict[str, Any] = {}
         self._pool: asyncpg.Pool[Any] | None = None
         self._opening = asyncio.Lock()
 
@@ -89,18 +96,22 @@ class Database:
     async def unit(self) -> AsyncIterator[UnitOfWork]:
         """Open a transaction; commit at the end of the block, roll back when it raises.
 
-        Raises Unavailable when PostgreSQL is away, full or too busy to give a connection.
+        Raises Unavailable when PostgreSQL is away, full or too busy to give a connection; its detail says when the
+        transaction may be in all the same, which nobody knows when a commit gets no answer.
         """
-        connected = False
+        connected = committing = False
+        if self.held:
+            raise _away()
         try:
             pool = self._pool or await self._open()
             async with pool.acquire(timeout=self._pool_timeout_s) as connection:
                 connected = True
-                async with connection.transaction():
+                async with connection.transaction(**self._transaction):
                     uow = UnitOfWork(connection, await connection.fetchval("SELECT now()"))
                     yield uow
+                    committing = True
         except _AWAY as error:
-            raise _away() from error
+            raise _away(unknown=committing and not isinstance(error, _REFUSED)) from error
         except asyncpg.PostgresError as error:
             if connected:
                 raise
@@ -109,6 +120,22 @@ class Database:
             raise _away() from error
         if uow.hints and self.on_commit is not None:
             await self.on_commit(uow.hints)
+
+    def reader(self) -> Database:
+        """The same server by one connection of its own, to be closed by the caller: each unit sees the database as it
+        is at the unit's beginning, whatever others write, and writes nothing."""
+        reader = Database(self.url)
+        reader._options = {**self._options, "max_size": 1}
+        reader._transaction = {"isolation": "repeatable_read", "readonly": True}
+        return reader
+
+    async def answers(self) -> bool:
+        """Whether a transaction can be had now."""
+        try:
+            async with self.unit():
+                return True
+        except Unavailable:
+            return False
 
     async def _open(self) -> asyncpg.Pool[Any]:
         async with self._opening:
@@ -121,22 +148,27 @@ class Database:
         if self._pool is None:
             return
         try:
-            await asyncio.wait_for(self._pool.close(), 5.0)
+            await asyncio.wait_for(self._pool.close(), CLOSE_S)
         except TimeoutError:
             self._pool.terminate()
 
 
+_REFUSED = (
+    asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresIOError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+)
+"""The server has said no, and rolled back: its disk or memory is full, or the transaction lost a race."""
+
 _AWAY = (
+    *_REFUSED,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     # A connection that the server ended in the middle of a statement, used again before its end has come through.
     asyncpg.InternalClientError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
+    # Shutdown, crash, start-up; a statement or session that an administrator or a time limit has ended.
+    asyncpg.OperatorInterventionError,
     # A primary that has become a standby.
     asyncpg.ReadOnlySQLTransactionError,
     OSError,
@@ -145,7 +177,14 @@ _AWAY = (
 """Nothing is wrong with the request: the server is away, full, or lost a race it broke up itself."""
 
 
-def _away() -> Unavailable:
+def _away(*, unknown: bool = False) -> Unavailable:
+    if unknown:
+        return Unavailable(
+            "the database was lost before it confirmed this request, which may have been carried out",
+            code="database_unavailable",
+            next_action="Look whether it was, or send it again with the same Idempotency-Key.",
+            retry_after=1.0,
+        )
     return Unavailable(
         "the database cannot take this request right now",
         code="database_unavailable",
@@ -160,6 +199,13 @@ async def _decode_json(connection: asyncpg.Connection[Any]) -> None:
         "jsonb",
         encoder=lambda text: b"\x01" + text.encode(),
         decoder=lambda raw: msgspec.json.decode(raw[1:]),
+        schema="pg_catalog",
+        format="binary",
+    )
+    await connection.set_type_codec(
+        "json",
+        encoder=str.encode,
+        decoder=msgspec.json.decode,
         schema="pg_catalog",
         format="binary",
     )

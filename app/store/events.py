@@ -1,4 +1,4 @@
-"""History, events and the outbox: always written by the transaction of the change they tell of."""
+"""History and events: always written by the transaction of the change they tell of."""
 
 from __future__ import annotations
 
@@ -41,6 +41,10 @@ class StoredEvent:
     at: datetime
 
 
+_SLACK = "interval '1 hour'"
+"""How long before the transaction that made a job one may have begun that tells of it: partitions that ended earlier
+are not looked into."""
+
 NewDecision = tuple[str, int, str | None, dict[str, Any], dict[str, Any] | None]
 """``(job_id, attempt, node_id, explanation, inputs)`` of a match; ``inputs``: what it takes to make it again."""
 
@@ -62,6 +66,10 @@ async def add(uow: UnitOfWork, events: Sequence[NewEvent]) -> None:
     """Insert events; the sequencer gives them their places in the feed after the commit."""
     if not events:
         return
+    if not any(event.job_id or event.node_id for event in events):
+        # The sequencer counts on it that a transaction has its id before its events have their numbers. Others come
+        # behind the change that they tell of, and have one.
+        await uow.sql.execute("SELECT pg_current_xact_id()")
     ids = [new_id("evt") for _ in events]
     await copy_rows(
         uow,
@@ -107,7 +115,7 @@ async def add_history(uow: UnitOfWork, moves: Sequence[Move], heads: Mapping[str
 async def history(uow: UnitOfWork, job_id: str) -> list[dict[str, Any]]:
     """A job's transitions, oldest first."""
     rows = await uow.sql.fetch(
-        """SELECT from_state, to_state, attempt, reason, actor, node_id, at FROM job_history
+        """SELECT from_state, to_state, attempt, reason, actor, node_id, at, hash FROM job_history
         WHERE job_id = $1 ORDER BY seq""",
         job_id,
     )
@@ -135,8 +143,9 @@ async def of_job(uow: UnitOfWork, job_id: str, after: int, limit: int) -> list[S
     their ``seq`` follows their commits, and none is missed.
     """
     rows = await uow.sql.fetch(
-        """SELECT seq, id, kind, job_id, node_id, data, at FROM events
-        WHERE job_id = $1 AND seq > $2 ORDER BY seq LIMIT $3""",
+        f"""SELECT seq, id, kind, job_id, node_id, data, at FROM events
+        WHERE job_id = $1 AND seq > $2 AND at >= (SELECT created_at FROM jobs WHERE id = $1) - {_SLACK}
+        ORDER BY seq LIMIT $3""",
         job_id,
         after,
         limit,
@@ -147,8 +156,8 @@ async def of_job(uow: UnitOfWork, job_id: str, after: int, limit: int) -> list[S
 async def latest(uow: UnitOfWork, job_ids: Sequence[str]) -> dict[str, int]:
     """The highest ``seq`` of each job's events: what event streams watch."""
     rows = await uow.sql.fetch(
-        """SELECT asked.id, (SELECT max(seq) FROM events WHERE job_id = asked.id)
-        FROM unnest($1::text[]) AS asked(id)""",
+        f"""SELECT asked.id, (SELECT max(seq) FROM events WHERE job_id = asked.id AND at >= j.created_at - {_SLACK})
+        FROM unnest($1::text[]) AS asked(id) JOIN jobs j USING (id)""",
         job_ids,
     )
     return {row[0]: row[1] for row in rows if row[1] is not None}
@@ -178,27 +187,17 @@ async def add_decisions(uow: UnitOfWork, decisions: Sequence[NewDecision], looke
     )
 
 
-async def decision(uow: UnitOfWork, job_id: str) -> dict[str, Any] | None:
-    """The explanation of the job's latest match."""
-    row = await uow.sql.fetchrow(
-        """SELECT attempt, node_id, explanation, at FROM match_decisions
-        WHERE job_id = $1 ORDER BY attempt DESC LIMIT 1""",
-        job_id,
-    )
-    if row is None:
-        return None
-    return {"attempt": row[0], "node_id": row[1], "at": row[3], **row[2]}
-
-
-async def decisions(uow: UnitOfWork, job_id: str) -> list[StoredDecision]:
-    """Every decision kept of the job with the offer that followed it, oldest first: one an attempt."""
+async def decisions(uow: UnitOfWork, job_id: str, *, latest: bool = False) -> list[StoredDecision]:
+    """Every decision kept of the job, or the ``latest`` alone, with the offer that followed it, oldest first: one an
+    attempt."""
     rows = await uow.sql.fetch(
         """SELECT d.attempt, d.node_id, d.explanation, d.inputs, d.at, o.node_id, o.price, o.slots
         FROM match_decisions d LEFT JOIN offers o ON o.job_id = d.job_id AND o.attempt = d.attempt
-        WHERE d.job_id = $1 ORDER BY d.attempt""",
+        WHERE d.job_id = $1 ORDER BY d.attempt DESC LIMIT $2""",
         job_id,
+        1 if latest else None,
     )
     return [
         StoredDecision(row[0], row[1], row[2], row[3], row[4], None if row[5] is None else (row[5], row[6], row[7]))
-        for row in rows
+        for row in reversed(rows)
     ]

@@ -1,10 +1,13 @@
-"""Sums and counts over the whole network, for metrics and the old engine's pages."""
+"""Sums and counts over the whole network, for metrics and the old engine's pages. Nodes are counted, jobs are not."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 
+from app.core.money import MAX_AMOUNT
+from app.core.states import JobState
+from app.store import counts
 from app.store.db import UnitOfWork
 
 
@@ -43,24 +46,21 @@ async def network(uow: UnitOfWork, active_window_s: float = 300.0) -> Figures:
         FROM nodes n LEFT JOIN node_heartbeats h ON h.node_id = n.id""",
         float(active_window_s),
     )
-    jobs = await uow.sql.fetch("SELECT state, count(*) FROM jobs GROUP BY state")
-    done = await uow.sql.fetchrow(
-        """SELECT coalesce(avg(extract(epoch FROM finished_at - assigned_at) * 1000), 0)::bigint,
-            least(coalesce(sum(cost), 0), 9223372036854775807)::bigint FROM jobs WHERE state = 'completed'"""
-    )
+    jobs = await counts.read(uow)
+    completed = jobs.jobs.get(JobState.COMPLETED, 0)
     regions = await uow.sql.fetch(
         """SELECT CASE WHEN region = '' THEN 'unknown' ELSE region END, count(*) FROM nodes
         WHERE state <> 'deregistered' GROUP BY 1 ORDER BY 2 DESC"""
     )
-    assert nodes is not None and done is not None
+    assert nodes is not None
     return Figures(
         nodes_total=nodes[0],
         nodes_active=nodes[1],
         slots_total=nodes[2],
         slots_used=nodes[3],
-        jobs_by_state={row[0]: row[1] for row in jobs},
-        avg_duration_ms=done[0],
-        hyper_paid=done[1],
+        jobs_by_state=jobs.jobs,
+        avg_duration_ms=round(jobs.run_ms / completed) if completed else 0,
+        hyper_paid=min(jobs.paid, MAX_AMOUNT),
         regions={row[0]: row[1] for row in regions},
         at=uow.now,
     )

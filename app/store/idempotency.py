@@ -51,8 +51,9 @@ async def release(uow: UnitOfWork, rows: Sequence[tuple[str, str, str]]) -> None
 async def forget(uow: UnitOfWork, older_than_s: float, limit: int = 1000) -> int:
     """Drop keys older than that; how many went."""
     done: str = await uow.sql.execute(
-        """DELETE FROM idempotency_keys WHERE (account, key) IN (SELECT account, key FROM idempotency_keys
-            WHERE created_at < now() - make_interval(secs => $1) LIMIT $2 FOR UPDATE SKIP LOCKED)""",
+        """DELETE FROM idempotency_keys WHERE ctid = ANY(ARRAY(SELECT ctid FROM idempotency_keys
+            WHERE created_at < now() - make_interval(secs => $1)
+            ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED))""",
         float(older_than_s),
         limit,
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from app.core.errors import Conflict
 from app.core.events import Reason
@@ -13,6 +13,9 @@ from app.core.states import JobState
 from app.store.copying import copy_rows
 from app.store.db import UnitOfWork
 from app.store.rows import JOB_COLUMNS, job_from, to_json
+
+LOOKED_THROUGH: Final = 10_000
+"""Jobs that a page of a listing is filled from, some 30 ms."""
 
 
 async def insert(uow: UnitOfWork, jobs: Sequence[NewJob], heads: Mapping[str, bytes]) -> None:
@@ -177,17 +180,99 @@ async def page(
     types: Sequence[str],
     before: str,
     limit: int,
-) -> list[Job]:
-    """Jobs, newest first, with ids below ``before`` (empty = from the top); empty filters mean any."""
+) -> tuple[list[Job], str]:
+    """Jobs, newest first, with ids below ``before`` (empty = from the top), and the ``before`` of the next page, empty
+    at the end; empty filters mean any.
+
+    No page looks at more than LOOKED_THROUGH jobs: one that filters for what is rare may be short, even empty.
+    """
+    # Each condition only where it is asked for: a plan for any of them would go through the whole table.
+    mine, given = "true", list[Any]()
+    for wanted, condition in ((account, "account = "), (before or None, "id < ")):
+        if wanted is not None:
+            given.append(wanted)
+            mine += f" AND {condition}${len(given)}"
+    stretch = f"jobs WHERE {mine} ORDER BY id DESC"
+    at = len(given)
     rows = await uow.sql.fetch(
-        f"""SELECT {JOB_COLUMNS} FROM jobs
-        WHERE ($1::text IS NULL OR account = $1) AND (cardinality($2::text[]) = 0 OR state = ANY($2))
-            AND (cardinality($3::text[]) = 0 OR type = ANY($3)) AND ($4 = '' OR id < $4)
-        ORDER BY id DESC LIMIT $5""",
+        f"""SELECT {JOB_COLUMNS} FROM (SELECT * FROM {stretch} LIMIT {LOOKED_THROUGH}) AS jobs
+        WHERE (cardinality(${at + 1}::text[]) = 0 OR state = ANY(${at + 1}))
+            AND (cardinality(${at + 2}::text[]) = 0 OR type = ANY(${at + 2}))
+        ORDER BY id DESC LIMIT ${at + 3}""",
+        *given,
+        list(states),
+        list(types),
+        limit,
+    )
+    found = [job_from(row) for row in rows]
+    if len(found) == limit:
+        return found, found[-1].id
+    seen_to: str | None = await uow.sql.fetchval(
+        f"SELECT id FROM {stretch} LIMIT 1 OFFSET {LOOKED_THROUGH - 1}", *given
+    )
+    return found, seen_to or ""
+
+
+async def request_cancels(uow: UnitOfWork, ids: Sequence[str], account: str | None) -> list[str]:
+    """Ask for the end of those of ``ids`` that belong to ``account`` (None = any); those that were neither over nor
+    asked before, in id order."""
+    rows = await uow.sql.fetch(
+        """WITH mine AS MATERIALIZED (SELECT id FROM jobs WHERE id = ANY($1::text[])
+            AND ($2::text IS NULL OR account = $2) AND NOT cancel_requested AND finished_at IS NULL
+            ORDER BY id FOR NO KEY UPDATE)
+        UPDATE jobs SET cancel_requested = true FROM mine WHERE jobs.id = mine.id RETURNING jobs.id""",
+        ids,
+        account,
+    )
+    return sorted(row[0] for row in rows)
+
+
+async def visible(uow: UnitOfWork, ids: Sequence[str], account: str | None) -> set[str]:
+    """Which of ``ids`` exist and belong to ``account`` (None = any)."""
+    rows = await uow.sql.fetch(
+        "SELECT id FROM jobs WHERE id = ANY($1::text[]) AND ($2::text IS NULL OR account = $2)", ids, account
+    )
+    return {row[0] for row in rows}
+
+
+async def live(
+    uow: UnitOfWork,
+    account: str | None,
+    *,
+    states: Sequence[str],
+    types: Sequence[str],
+    created_before: datetime | None,
+    schedule_id: str,
+    limit: int,
+) -> list[str]:
+    """Ids of up to ``limit`` jobs that are not over and were not asked to end, oldest first; empty filters mean any."""
+    # Whatever is not over has a signal or a timer: far fewer rows than there are jobs, which nobody goes through.
+    rows = await uow.sql.fetch(
+        """WITH waiting AS MATERIALIZED (SELECT DISTINCT job_id FROM signals)
+        SELECT id FROM waiting CROSS JOIN LATERAL (SELECT * FROM jobs WHERE jobs.id = waiting.job_id OFFSET 0) j
+        WHERE finished_at IS NULL AND NOT cancel_requested
+            AND ($1::text IS NULL OR account = $1) AND (cardinality($2::text[]) = 0 OR state = ANY($2))
+            AND (cardinality($3::text[]) = 0 OR type = ANY($3)) AND ($4::timestamptz IS NULL OR created_at < $4)
+            AND ($5 = '' OR schedule_id = $5)
+        ORDER BY id LIMIT $6""",
         account,
         list(states),
         list(types),
-        before,
+        created_before,
+        schedule_id,
         limit,
     )
-    return [job_from(row) for row in rows]
+    return [row[0] for row in rows]
+
+
+async def forgive(uow: UnitOfWork, errors: Mapping[str, Iterable[str]]) -> None:
+    """Take the error off these jobs where it still is one of those given: a parked signal's, that is tried again."""
+    pairs = sorted((job_id, error) for job_id, each in errors.items() for error in each)
+    await uow.sql.execute(
+        """WITH told AS (SELECT * FROM unnest($1::text[], $2::text[]) AS t(id, error)),
+        mine AS MATERIALIZED (SELECT jobs.id FROM jobs JOIN told USING (id, error) WHERE finished_at IS NULL
+            ORDER BY jobs.id FOR NO KEY UPDATE OF jobs)
+        UPDATE jobs SET error = NULL FROM mine WHERE jobs.id = mine.id""",
+        [pair[0] for pair in pairs],
+        [pair[1] for pair in pairs],
+    )

@@ -26,9 +26,15 @@ def config() -> Config:
     return settings
 
 
-def upgrade(database_url: str) -> None:
-    """Apply every migration that is missing. Safe to run from several processes at once: one waits for the other."""
-    asyncio.run(_with_connection(database_url, _upgrade))
+def upgrade(database_url: str, to: str = "head") -> None:
+    """Apply every migration that is missing, up to the revision ``to``. Safe to run from several processes at once: one
+    waits for the other."""
+    asyncio.run(_with_connection(database_url, lambda connection: _upgrade(connection, to)))
+
+
+def downgrade(database_url: str, to: str) -> None:
+    """Take back the migrations after the revision ``to`` (for developers: what they added is lost)."""
+    asyncio.run(_with_connection(database_url, lambda connection: _downgrade(connection, to)))
 
 
 def check(database_url: str) -> list[str]:
@@ -60,12 +66,20 @@ async def _with_connection(database_url: str, work: Any) -> Any:
         await engine.dispose()
 
 
-def _upgrade(connection: Connection) -> None:
-    # Two processes that start together must not both migrate: the second waits here and finds nothing to do.
+def _upgrade(connection: Connection, to: str) -> None:
+    command.upgrade(_alone(connection), to)
+
+
+def _downgrade(connection: Connection, to: str) -> None:
+    command.downgrade(_alone(connection), to)
+
+
+def _alone(connection: Connection) -> Config:
+    """Settings for this connection, once nobody else migrates: who starts together must not both do it."""
     connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('hae_migrate'))")
     settings = config()
     settings.attributes["connection"] = connection
-    command.upgrade(settings, "head")
+    return settings
 
 
 def _differences(connection: Connection) -> list[str]:

@@ -86,7 +86,8 @@ _FROM_CHAIN = f"nodes.account LIKE '{CHAIN_ACCOUNT}%'"
 def _taken_from(source: str) -> str:
     columns = ("account", "gpu_model", "gpus", "vram_gb", "capabilities", "region", "price", "details")
     sets = ", ".join(f"{column} = {source}.{column}" for column in columns)
-    return f"{sets}, capacity = greatest({source}.capacity, nodes.active_jobs)"
+    most = f"capacity_max = greatest(nodes.capacity_max, nodes.capacity, {source}.capacity)"
+    return f"{sets}, capacity = greatest({source}.capacity, nodes.active_jobs), {most}"
 
 
 async def take_over(uow: UnitOfWork, rows: Sequence[NewNode]) -> dict[str, str]:

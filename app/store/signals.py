@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from app.core.events import SignalKind
@@ -108,3 +109,73 @@ async def next_due(uow: UnitOfWork) -> float | None:
         WHERE parked_at IS NULL ORDER BY due_at LIMIT 1"""
     )
     return None if seconds is None else max(0.0, float(seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedJob:
+    """A job with parked signals. ``tries``: of the signal with the most; ``error``: of the one parked last; ``since``:
+    when the first was."""
+
+    job_id: str
+    account: str
+    type: str
+    state: str
+    signals: int
+    tries: int
+    error: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SignalRow:
+    """A signal as it waits, or is parked."""
+
+    id: int
+    kind: str
+    due_at: datetime
+    tries: int
+    error: str | None
+    parked_at: datetime | None
+
+
+async def parked(uow: UnitOfWork, before: str, limit: int) -> list[ParkedJob]:
+    """Jobs with parked signals, newest first, with ids below ``before`` (empty = from the top)."""
+    rows = await uow.sql.fetch(
+        """SELECT j.id, j.account, j.type, j.state, count(*), max(s.tries),
+            (array_agg(coalesce(s.error, '') ORDER BY s.parked_at DESC))[1], min(s.parked_at)
+        FROM signals s JOIN jobs j ON j.id = s.job_id
+        WHERE s.parked_at IS NOT NULL AND ($1 = '' OR j.id < $1) GROUP BY j.id ORDER BY j.id DESC LIMIT $2""",
+        before,
+        limit,
+    )
+    return [ParkedJob(*row) for row in rows]
+
+
+async def of_job(uow: UnitOfWork, job_id: str) -> list[SignalRow]:
+    """All signals of a job, by their ids."""
+    rows = await uow.sql.fetch(
+        "SELECT id, kind, due_at, tries, error, parked_at FROM signals WHERE job_id = $1 ORDER BY id", job_id
+    )
+    return [SignalRow(*row) for row in rows]
+
+
+async def unpark(uow: UnitOfWork, job_ids: Sequence[str] | None, limit: int) -> dict[str, set[str]]:
+    """Have up to ``limit`` parked signals of these jobs (None = of all) tried again at once, as if for the first time.
+
+    The jobs, each with the errors that its signals were parked with.
+    """
+    rows = await uow.sql.fetch(
+        """WITH found AS MATERIALIZED (SELECT id, job_id, error FROM signals
+            WHERE parked_at IS NOT NULL AND ($1::text[] IS NULL OR job_id = ANY($1))
+            ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)
+        UPDATE signals SET parked_at = NULL, tries = 0, error = NULL, due_at = now() FROM found
+        WHERE signals.id = found.id RETURNING found.job_id, coalesce(found.error, '')""",
+        job_ids,
+        limit,
+    )
+    if rows:
+        uow.hints.work = True
+    errors: dict[str, set[str]] = {}
+    for job_id, error in rows:
+        errors.setdefault(job_id, set()).add(error)
+    return errors

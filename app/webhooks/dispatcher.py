@@ -1,8 +1,7 @@
-"""From the outbox to the receivers: fan out, claim, send, record. Several may run at once.
+"""From the feed to the receivers: fan out, claim, send, record. Several may run at once.
 
-At least once: an event leaves the outbox in the transaction that writes its deliveries, a delivery is
-claimed under a lease, and what was sent but not recorded when the process died is sent again under the same
-webhook-id.
+At least once: the feed's cursor moves in the transaction that writes the deliveries, a delivery is claimed under a
+lease, and what was sent but not recorded when the process died is sent again under the same webhook-id.
 """
 
 from __future__ import annotations
@@ -29,7 +28,11 @@ LEASE_SLACK_S = 45.0
 """How much longer than a try a claim lasts: what is claimed is sent at once, and recorded when the try ends.
 """
 FAN_OUT_LIMIT = 500
-LINGER_S = 0.05
+BACKOFF_S = 2.0
+"""The longest wait for a database that was away: deliveries go on soon after its return."""
+LINGER_S = 0.02
+RETIRE_S = 3600.0
+"""Between looks for deliveries to endpoints that have left the settings."""
 
 
 class Subscriber(Protocol):
@@ -45,10 +48,10 @@ class DeliveryStore(Protocol):
     """Where deliveries are kept. Each method is one transaction."""
 
     async def fan_out(self, endpoints: Sequence[Subscriber], limit: int) -> int:
-        """Turn up to ``limit`` outbox rows into a delivery for each endpoint that wants the event; returns
-        the rows taken.
+        """Turn up to ``limit`` further events of the feed into a delivery for each endpoint that wants them;
+        returns the events taken.
 
-        Outbox rows that nobody wants are taken, too. Two dispatchers never take the same row.
+        Events that nobody wants are taken, too. Two dispatchers never take the same one.
         """
         ...
 
@@ -61,6 +64,10 @@ class DeliveryStore(Protocol):
 
     async def settle(self, outcomes: Sequence[DeliveryOutcome]) -> None:
         """Record what became of claimed deliveries; those unknown or already delivered stay as they are."""
+        ...
+
+    async def retire(self, endpoints: Sequence[str]) -> int:
+        """Give up deliveries that are long due, of endpoints other than ``endpoints``; how many."""
         ...
 
 
@@ -88,7 +95,9 @@ class Dispatcher:
         self._woken = asyncio.Event()
         self._next_poll = 0.0
         self._next_turn = math.inf
-        self._outbox_waits = True
+        self._feed_waits = True
+        self._names = [endpoint.name for endpoint in endpoints]
+        self._next_retiring = 0.0
         self._maybe_due: set[str] = set()
         self._sending: dict[asyncio.Task[Outcome], Delivery] = {}
         self._unsettled: list[DeliveryOutcome] = []
@@ -117,7 +126,7 @@ class Dispatcher:
                     logger.warning("webhook deliveries are waiting: %s", error.detail)
                 else:
                     logger.exception("webhook deliveries cannot be read or recorded; trying again")
-                await _first_of(stop, timeout=backoff_s(failures, base_s=self._poll_s, cap_s=30.0))
+                await _first_of(stop, timeout=backoff_s(failures, base_s=min(self._poll_s, BACKOFF_S), cap_s=BACKOFF_S))
             else:
                 await self._rest(stop)
 
@@ -125,14 +134,19 @@ class Dispatcher:
         self._collect()
         await self._settle()
         now = time.monotonic()
+        if now >= self._next_retiring:
+            retired = await self._store.retire(self._names)
+            self._next_retiring = now + RETIRE_S
+            if retired:
+                logger.warning("%d webhook deliveries given up: their endpoints are no longer configured", retired)
         if self._woken.is_set() or now >= self._next_poll:
             self._woken.clear()
             self._next_poll = now + self._poll_s
-            self._outbox_waits = True
+            self._feed_waits = True
             self._maybe_due = set(self._endpoints)
-        if self._outbox_waits:
+        if self._feed_waits:
             moved = await self._store.fan_out(list(self._endpoints.values()), FAN_OUT_LIMIT)
-            self._outbox_waits = moved >= FAN_OUT_LIMIT
+            self._feed_waits = moved >= FAN_OUT_LIMIT
             if moved:
                 self._maybe_due = set(self._endpoints)
         await self._claim()
@@ -160,12 +174,12 @@ class Dispatcher:
 
     async def _rest(self, stop: asyncio.Event) -> None:
         """Until something ends, a wake-up, the next poll, or the turn of an endpoint that paces itself."""
-        if self._outbox_waits:
+        if self._feed_waits:
             return
         until = min(self._next_poll, self._next_turn) - time.monotonic()
         await _first_of(stop, self._woken, *self._sending, timeout=max(0.0, until))
         if self._woken.is_set():
-            # A commit rarely comes alone, and one round serves many: receivers do not miss a twentieth of a second.
+            # A commit rarely comes alone, and one round serves many: receivers do not miss a fiftieth of a second.
             await asyncio.sleep(LINGER_S)
 
     async def _finish(self) -> None:

@@ -15,8 +15,10 @@ from app.chain.rpc import RpcClient
 from app.chain.scanning import ScanLimits
 from app.chain.submit import Submitter
 from app.core.money import parse_price
+from app.services.background import end_within
 from app.services.chain import ChainIndex, JobDefaults
 from app.settings import Settings
+from app.store import revision
 from app.store.bus import Bus
 from app.store.db import Database
 from app.store.leader import Leadership
@@ -24,6 +26,8 @@ from app.store.leader import Leadership
 log = logging.getLogger(__name__)
 
 LEADER_LOCK = "hae chain listener"
+STOP_S = 12.0
+"""What is under way may take that long to end by itself; nothing is lost by what is broken off after it."""
 
 
 def index_from(settings: Settings, setup: ChainSetup) -> ChainIndex:
@@ -69,8 +73,13 @@ def submitter_from(setup: ChainSetup, rpc: RpcClient, db: Database) -> Callable[
 
 
 async def run_listener(settings: Settings, stop: asyncio.Event) -> None:
-    """Read the chain until ``stop``, leading or standing by. Raises SettingsError for settings of no use."""
+    """Read the chain until ``stop``, leading or standing by; a database that does not answer yet is waited for.
+
+    Raises SettingsError for settings of no use, and WrongMigrations when the database is older or newer than this code.
+    """
     setup = chain_from(settings)
+    if not await revision.until_checked(settings.database.url, stop):
+        return
     db = Database(
         settings.database.url,
         pool_size=min(settings.database.pool_size, 6),
@@ -99,5 +108,15 @@ async def run_listener(settings: Settings, stop: asyncio.Event) -> None:
             ),
         )
         log.info("listener up: %d programs", len(setup.programs.ids))
-        await listener.run(stop)
+        await _until_ended(listener, stop)
         log.info("listener stopped")
+
+
+async def _until_ended(listener: Listener, stop: asyncio.Event) -> None:
+    running = asyncio.create_task(listener.run(stop))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    await end_within(STOP_S, [running])
+    if running.done() and not running.cancelled():
+        running.result()

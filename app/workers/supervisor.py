@@ -1,4 +1,4 @@
-"""Composition root of the background process: waves, view, sweeper, webhooks, hints."""
+"""Composition root of the background process: waves, view, sweeper, feed, webhooks, hints."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
 
+from app.services.background import end_within
 from app.services.health import rules_from
 from app.services.quotas import quota_rules
 from app.services.views import views_from
 from app.settings import Settings
+from app.store import revision
 from app.store.bus import Bus, HintMessage
 from app.store.db import Database
 from app.store.deliveries import DeliveryRows
@@ -21,17 +23,25 @@ from app.webhooks.dispatcher import Dispatcher
 from app.webhooks.guard import Guard
 from app.webhooks.sender import Limits, Sender
 from app.workers.queue import WaveLoop
+from app.workers.scheduler import scheduler_from
+from app.workers.sequencer import Sequencer
 from app.workers.sweeper import Sweeper
 from graphs.runtime import WaveLimits, WaveRunner
 
 log = logging.getLogger(__name__)
 
+STOP_S = 12.0
+"""What is under way may take that long to end by itself; nothing is lost by what is broken off after it."""
+
 
 async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
     """Run everything a worker process does until ``stop``, then end what is under way and return.
 
-    Raises the first error that a part could not handle: the process is to be restarted then.
+    A database that does not answer yet is waited for. Raises WrongMigrations when it is older or newer than this code,
+    and the first error that a part could not handle: the process is to be restarted then.
     """
+    if not await revision.until_checked(settings.database.url, stop):
+        return
     db = Database(
         settings.database.url,
         pool_size=settings.database.pool_size,
@@ -55,17 +65,21 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
             lease_s=settings.nodes.lease_s,
             idempotency_ttl_s=settings.jobs.idempotency_ttl_s,
             health_rules=rules_from(settings.nodes),
+            retention=settings.retention,
         )
         guard = Guard(settings.webhooks.allow_networks)
         limits = Limits(total_s=settings.webhooks.timeout_s, concurrency=settings.webhooks.concurrency)
         sender = await stack.enter_async_context(Sender(guard, limits))
         endpoints = endpoints_from(settings.webhooks)
         dispatcher = Dispatcher(DeliveryRows(db), sender, endpoints, poll_s=settings.webhooks.poll_s)
+        sequencer = Sequencer(db, poll_s=settings.worker.poll_s, moved=dispatcher.wake)
 
         async def heard(message: HintMessage) -> None:
             if message.work:
                 waves.wake()
             if message.events:
+                sequencer.wake()
+            if message.feed:
                 dispatcher.wake()
             if message.view:
                 views.nudge()
@@ -77,6 +91,8 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
             views.listen(stop),
             waves.run(stop),
             sweeper.run(stop),
+            scheduler_from(settings, db).run(stop),
+            sequencer.run(stop),
             dispatcher.run(stop),
             bus.listen(heard, stop),
         )
@@ -84,14 +100,18 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
 
 
 async def _together(stop: asyncio.Event, *parts: Coroutine[Any, Any, None]) -> None:
-    """Run the parts until all end; when one fails, stop the others and raise its error."""
+    """Run the parts until ``stop`` and their ends; when one fails, stop the others and raise its error."""
     tasks = [asyncio.create_task(part) for part in parts]
-    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    ended = asyncio.create_task(asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
+    for waiting in (ended, stopping):
+        waiting.cancel()
     stop.set()
-    if pending:
-        await asyncio.wait(pending)
-    for task in done | pending:
-        task.result()
+    await end_within(STOP_S, tasks)
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.result()
 
 
 def _limits(settings: Settings) -> WaveLimits:

@@ -1,5 +1,5 @@
 """The sweeper: finds what no message tells of, again and again: silent nodes, penalties and suspensions
-that run out, old idempotency keys."""
+that run out, old idempotency keys, partitions to make and to drop."""
 
 from __future__ import annotations
 
@@ -9,22 +9,29 @@ import time
 
 from app.core.errors import HaeError
 from app.core.health import HealthRules
-from app.services import health, nodes
+from app.services import health, maintenance, nodes
+from app.settings.tree import RetentionSettings
 from app.store import idempotency
 from app.store.db import Database
 
 log = logging.getLogger(__name__)
 
+FORGOTTEN_AT_ONCE = 5000
+"""Idempotency keys."""
 HOUSEKEEPING_S = 60.0
-LEASE_SHARE = 20.0
-"""How much longer than a look through the leases the pause after it is."""
+MAINTENANCE_S = 3600.0
+PAUSE_SHARE = 20.0
+"""How much longer than a look through the leases, or through the counts, the pause after it is."""
+MANY_COUNTS = 200
+"""Changes of counts that are worth merging."""
 UNWATCHED_S = 5.0
 """The longest time between looks for silent nodes, each of which reads all heartbeats."""
 
 
 class Sweeper:
     """Every ``sweep_s``: nodes silent for ``offline_after_s`` go offline, runs whose lease of ``lease_s`` is over are
-    taken from their nodes, and the jobs of both go on elsewhere; penalties fall, and suspensions by the circuit breaker end.
+    taken from their nodes, and the jobs of both go on elsewhere; penalties fall, and suspensions by the circuit breaker
+    end.
 
     Right after a start, or after the database was away, silence proves nothing: heartbeats could not be recorded. The
     first sweep then waits for ``offline_after_s``, at most ``grace_s``.
@@ -39,10 +46,12 @@ class Sweeper:
         lease_s: float,
         idempotency_ttl_s: float,
         health_rules: HealthRules,
+        retention: RetentionSettings,
         grace_s: float = 30.0,
     ) -> None:
         self.db = db
         self.health_rules = health_rules
+        self.retention = retention
         self.sweep_s = sweep_s
         self.offline_after_s = offline_after_s
         self.idempotency_ttl_s = idempotency_ttl_s
@@ -51,7 +60,10 @@ class Sweeper:
         self._lease_grace_s = min(grace_s, lease_s)
         self._not_before = 0.0
         self._leases_from = 0.0
-        self._housekept = 0.0
+        self._counts_from = 0.0
+        self._housekeeping_from = 0.0
+        self._maintenance_from = 0.0
+        self._left: list[str] = []
 
     async def run(self, stop: asyncio.Event) -> None:
         """Sweep until ``stop``; an absent database is waited out."""
@@ -81,7 +93,27 @@ class Sweeper:
             log.info("%d runs have lost their leases", lost)
         # However many runs there are, looking through their leases is a small part of the work.
         now = time.monotonic()
-        self._leases_from = now + LEASE_SHARE * (now - began)
+        self._leases_from = now + PAUSE_SHARE * (now - began)
+
+    async def _fold_counts(self) -> None:
+        began = time.monotonic()
+        if began < self._counts_from:
+            return
+        await maintenance.fold_counts(self.db, at_least=MANY_COUNTS)
+        now = time.monotonic()
+        self._counts_from = now + PAUSE_SHARE * (now - began)
+
+    async def _maintain(self) -> None:
+        done = await maintenance.run(self.db, self.retention)
+        for name in done.made:
+            log.info("made %s", name)
+        for name in done.dropped:
+            log.info("dropped %s", name)
+        if done.left != self._left:
+            for line in done.left:
+                log.warning("maintenance %s", line)
+        self._left = done.left
+        self._maintenance_from = time.monotonic() + (HOUSEKEEPING_S if done.left else MAINTENANCE_S)
 
     async def sweep_once(self) -> int:
         """Sweep now; how many nodes went offline."""
@@ -100,8 +132,13 @@ class Sweeper:
         if freed:
             log.info("%d nodes have cooled down and may come back", freed)
         await health.decay(self.db, self.health_rules)
-        if now - self._housekept > HOUSEKEEPING_S:
-            self._housekept = now
+        await self._fold_counts()
+        if now >= self._housekeeping_from:
             async with self.db.unit() as uow:
-                await idempotency.forget(uow, self.idempotency_ttl_s)
+                forgotten = await idempotency.forget(uow, self.idempotency_ttl_s, FORGOTTEN_AT_ONCE)
+            # With more to forget, the next sweep goes on: what is urgent does not wait for it.
+            if forgotten < FORGOTTEN_AT_ONCE:
+                self._housekeeping_from = now + HOUSEKEEPING_S
+        if now >= self._maintenance_from:
+            await self._maintain()
         return gone

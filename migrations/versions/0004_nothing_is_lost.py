@@ -112,6 +112,8 @@ def _columns() -> None:
     op.add_column("offers", sa.Column("token", sa.BigInteger(), sa.Identity(always=True), nullable=False))
     _signal_kinds(*_KINDS, "start_due", "cancel_due")
     _decisions("json")
+    op.add_column("nodes", sa.Column("capacity_max", sa.SmallInteger(), server_default=sa.text("0"), nullable=False))
+    op.create_index("signals_parked", "signals", ["parked_at"], postgresql_where=sa.text("parked_at IS NOT NULL"))
     op.add_column("results", sa.Column("late", sa.Boolean(), server_default=sa.text("false"), nullable=False))
 
 
@@ -200,7 +202,7 @@ def _events() -> None:
         postgresql_partition_by="RANGE (at)",
     )
     op.create_index("events_job", "events", ["job_id", "seq"], postgresql_where=sa.text("job_id IS NOT NULL"))
-    op.create_index("events_written_in", "events", ["written_in", "seq"])
+    op.create_index("events_seq", "events", ["seq"])
     _partition("events", "events_before", "at")
     # Written in transaction 0, before all that the sequencer looks for: their positions are given here.
     op.execute(
@@ -266,6 +268,12 @@ def _deliveries() -> None:
     op.create_index(
         "deliveries_due", "deliveries", ["endpoint", "due_at"], postgresql_where=sa.text("state = 'pending'")
     )
+    op.create_index(
+        "deliveries_dead",
+        "deliveries",
+        ["at", "event_id", "endpoint"],
+        postgresql_where=sa.text("state = 'dead'"),
+    )
     _partition("deliveries", "events", "at")
     op.execute(
         """INSERT INTO deliveries (event_id, endpoint, at, state, tries, due_at, status_code, error, created_at,
@@ -284,6 +292,7 @@ def downgrade() -> None:
     op.drop_table("job_counts")
     for table in ("deliveries", "events", "job_history"):
         _put_aside(table)
+    op.drop_index("deliveries_dead", table_name="deliveries_before")
     op.drop_index("deliveries_due", table_name="deliveries_before")
     op.execute(
         """CREATE TABLE deliveries (event_id varchar(40), endpoint varchar(80), state varchar(12) NOT NULL DEFAULT
@@ -306,7 +315,7 @@ def downgrade() -> None:
     op.drop_table("consumers")
     op.drop_index("feed_account", table_name="feed")
     op.drop_table("feed")
-    op.drop_index("events_written_in", table_name="events_before")
+    op.drop_index("events_seq", table_name="events_before")
     op.drop_index("events_job", table_name="events_before", postgresql_where=sa.text("job_id IS NOT NULL"))
     op.execute(
         """CREATE TABLE events (id varchar(40) PRIMARY KEY, seq bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
@@ -332,6 +341,8 @@ def downgrade() -> None:
     )
     _follow("job_history")
     op.drop_table("job_history_before")
+    op.drop_index("signals_parked", table_name="signals")
+    op.drop_column("nodes", "capacity_max")
     _decisions("jsonb")
     op.execute("DELETE FROM signals WHERE kind IN ('start_due', 'cancel_due')")
     _signal_kinds(*_KINDS)

@@ -237,10 +237,16 @@ def test_a_named_database_must_be_migrated_first(home: dict[str, str], empty_dat
         (("serve",), {"PORT": "many"}, 2, "PORT"),
         (("serve",), {"HAE_JOBS_MAX_RETRIES": "-1"}, 2, "HAE_JOBS_MAX_RETRIES"),
         (
-            ("serve",),
+            ("keys", "list"),
             {"DATABASE_URL": "postgresql://x@127.0.0.1:1/x", "REDIS_URL": "redis://127.0.0.1:1"},
             1,
             "reached",
+        ),
+        (
+            ("worker",),
+            {"DATABASE_URL": "postgresql://x@127.0.0.1:port/x", "REDIS_URL": "redis://127.0.0.1:1"},
+            2,
+            "DATABASE_URL",
         ),
         (("serve", "--config", "/nowhere.json"), {}, 2, "/nowhere.json"),
         *(

@@ -17,18 +17,24 @@ NODE = {"wallet": "wallet-1", "gpu_model": "A100"}
 NOBODY = "node_01jd3k5m7p9r1t3v5x7z9b1d3f"
 LOST = "job_01jd3k5m7p9r1t3v5x7z9b1d3f"
 HASH = "0" * 64
+SCHEDULE = "sched_01jd3k5m7p9r1t3v5x7z9b1d3f"
+RECURRING = {"job": JOB, "cron": "0 9 * * mon-fri"}
 OFFER = f"/v1/node/{NOBODY}/offers/offer_01jd3k5m7p9r1t3v5x7z9b1d3f"
 JSON = {"content-type": "application/json"}
 
 
 @dataclass(frozen=True)
 class Route:
-    """``who``: a key that may call it. ``body``: a valid one, of ids that nobody has; None where it takes none."""
+    """``who``: a key that may call it. ``body``: a valid one, of ids that nobody has; None where it takes none.
+
+    ``most``: bytes that a body may have.
+    """
 
     method: str
     path: str
     who: str
     body: dict[str, Any] | None = None
+    most: int = 1 << 20
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -36,11 +42,23 @@ class Route:
 
 STRICT = [
     Route("POST", "/v1/jobs", "alice", JOB),
+    Route("POST", "/v1/jobs:batch", "alice", {"jobs": [JOB]}, 16 << 20),
+    Route("POST", "/v1/jobs:cancel", "alice", {"job_ids": [LOST]}),
+    Route("POST", f"/v1/jobs/{LOST}/rerun", "alice", {"priority": 1}),
+    Route("POST", "/v1/schedules", "alice", RECURRING),
+    Route("PATCH", f"/v1/schedules/{SCHEDULE}", "alice", {"paused": True}),
     Route("PUT", "/v1/specs", "alice", JOB),
     Route("POST", "/v1/availability", "alice", {"type": "render"}),
     Route("POST", "/v1/quotes", "alice", {"type": "render"}),
     Route("POST", "/v1/match", "alice", {"type": "render"}),
     Route("POST", "/v1/tools/submit_job", "alice", JOB),
+    Route("POST", "/v1/tools/submit_jobs", "alice", {"jobs": [JOB]}),
+    Route("POST", "/v1/tools/cancel_jobs", "alice", {"job_ids": [LOST]}),
+    Route("POST", "/v1/tools/rerun_job", "alice", {"job_id": LOST}),
+    Route("POST", "/v1/tools/create_schedule", "alice", RECURRING),
+    Route("POST", "/v1/tools/list_schedules", "alice", {}),
+    Route("POST", "/v1/tools/change_schedule", "alice", {"schedule_id": SCHEDULE}),
+    Route("POST", "/v1/tools/delete_schedule", "alice", {"schedule_id": SCHEDULE}),
     Route("POST", "/v1/tools/match", "alice", {"type": "render"}),
     Route("POST", "/v1/tools/get_job", "alice", {"job_id": LOST}),
     Route("POST", "/v1/tools/watch_job", "alice", {"job_id": LOST}),
@@ -52,6 +70,9 @@ STRICT = [
     Route("POST", f"{OFFER}/progress", "miner", {}),
     Route("POST", f"{OFFER}/result", "miner", {"result": 1}),
     Route("POST", f"{OFFER}/failure", "miner", {"error": "no"}),
+    Route("PUT", "/v1/events/consumers/mine", "alice", {"position": 0}),
+    Route("POST", "/internal/jobs/dead/requeue", "ops", {"job_ids": [LOST]}),
+    Route("POST", "/internal/deliveries/requeue", "ops", {"endpoint": "nowhere"}),
     Route("PUT", "/internal/nodes/standing", "ops", {"nodes": [{"node_id": NOBODY, "reputation": 1}]}),
 ]
 LEGACY = [
@@ -77,10 +98,19 @@ WITHOUT_BODY = [
     Route("GET", f"/v1/jobs/{LOST}/history", "alice"),
     Route("GET", f"/v1/jobs/{LOST}/match", "alice"),
     Route("GET", f"/v1/jobs/{LOST}/events", "alice"),
+    Route("GET", "/v1/events", "alice"),
+    Route("GET", "/v1/events/consumers/mine", "alice"),
+    Route("GET", "/v1/schedules", "alice"),
+    Route("GET", f"/v1/schedules/{SCHEDULE}", "alice"),
+    Route("DELETE", f"/v1/schedules/{SCHEDULE}", "alice"),
     Route("GET", f"/v1/specs/{HASH}", "alice"),
     Route("GET", "/v1/availability", "alice"),
     Route("GET", f"/v1/node/{NOBODY}/offers", "miner"),
     Route("GET", "/api/jobs/available", "miner"),
+    Route("GET", "/internal/jobs/dead", "ops"),
+    Route("GET", f"/internal/jobs/dead/{LOST}", "ops"),
+    Route("GET", "/internal/deliveries", "ops"),
+    Route("GET", "/internal/feed", "ops"),
     Route("GET", "/internal/chain", "ops"),
     Route("GET", "/internal/chain/quarantine", "ops"),
 ]

@@ -181,7 +181,7 @@ async def test_unknown_ids(still: Hae, route: Route) -> None:
             assert told["code"].endswith("_not_found")
 
 
-@pytest.mark.parametrize("name", ["get_job", "watch_job", "cancel_job"])
+@pytest.mark.parametrize("name", ["get_job", "watch_job", "cancel_job", "rerun_job"])
 async def test_unknown_jobs_of_tools(still: Hae, name: str) -> None:
     route = Route("POST", f"/v1/tools/{name}", "alice")
     await refused(still, route, 404, code="job_not_found", json={"job_id": LOST})

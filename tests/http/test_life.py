@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -54,9 +55,24 @@ async def test_a_job_from_submit_to_result(hae: Hae) -> None:
     assert float(job["cost_hyper"]) == pytest.approx(0.36 * job["duration_ms"] / 3_600_000)
     history = (await alice.get(f"/v1/jobs/{job_id}/history")).json()["transitions"]
     assert [one["to_state"] for one in history] == ["pending", "offered", "assigned", "running", "completed"]
+    check = example("reliability.md")["check"]
+    check(job_id, history)
+    for changed in ({"actor": "somebody"}, {"at_us": history[2]["at_us"] + 1}, {"reason": "operator"}):
+        with pytest.raises(AssertionError, match="row 3"):
+            check(job_id, [*history[:2], {**history[2], **changed}, *history[3:]])
+    with pytest.raises(AssertionError, match="row 3"):
+        check(job_id, history[:2] + history[3:])
     match = (await alice.get(f"/v1/jobs/{job_id}/match")).json()
     assert (match["node_id"], match["verdict"], match["top"][0]["node_id"]) == (node.id, "", node.id)
     assert await node.offers(0) == []
+
+
+def example(page: str) -> dict[str, Any]:
+    """What the Python of a page of the docs defines."""
+    text = (Path(__file__).parents[2] / "docs" / page).read_text()
+    names: dict[str, Any] = {}
+    exec(text.split("```python\n")[1].split("```")[0], names)
+    return names
 
 
 async def test_a_declined_job_falls_back_to_the_next_node(hae: Hae) -> None:
@@ -96,11 +112,20 @@ async def test_cancel_in_each_state(hae: Hae, state: str) -> None:
         if state == "running":
             await node.say(offer_id, "progress")
         await until_state(alice, job_id, [state])
-    answer = await alice.post(f"/v1/jobs/{job_id}/cancel")
+    on_node = state in ("assigned", "running")
+    ending = asyncio.create_task(alice.post(f"/v1/jobs/{job_id}/cancel"))
+    if on_node:
+        # Its node is told to stop, and the job is over once it has.
+        await until_state(alice, job_id, ["cancelling"])
+        told = (await node.http.post(f"/v1/node/{node.id}/heartbeat", json={"running": [offer_id]})).json()
+        assert told["stop"] == [offer_id]
+        problem_of(await node.say(offer_id, "progress"), 409, code="cancel_requested")
+        assert (await node.say(offer_id, "failure", error="cancelled")).status_code == 200
+    answer = await ending
     assert answer.status_code == 200
     assert answer.json()["cancel_requested"]
     job = await until_state(alice, job_id, ["cancelled"])
-    assert job["reason"] == "cancel_requested"
+    assert job["reason"] == ("stopped" if on_node else "cancel_requested")
     assert (await alice.post(f"/v1/jobs/{job_id}/cancel")).json()["state"] == "cancelled"
     if state != "pending":
         problem_of(await node.say(offer_id, "progress"), 409, code="offer_over")
@@ -125,7 +150,7 @@ async def test_a_drained_node_gets_nothing_until_it_resumes(hae: Hae) -> None:
     await until_state(as_(hae, "alice"), job_id, ["pending"])
     assert await node.offers(0) == []
     assert (await node.http.post(f"/v1/node/{node.id}/heartbeat", json={})).json() == {
-        "node_id": node.id, "state": "draining", "penalty": 0, "trial": 0, "suspended_until": "",
+        "node_id": node.id, "state": "draining", "penalty": 0, "trial": 0, "suspended_until": "", "stop": [],
     }  # fmt: skip
     assert (await node.http.post(f"/v1/node/{node.id}/resume")).json()["state"] == "online"
     await node.run_next()

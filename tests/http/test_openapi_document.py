@@ -63,4 +63,14 @@ async def test_the_document_as_a_whole(still: Hae) -> None:
     assert schemas["SubmitJob"]["properties"]["min_vram_gb"]["description"]
     assert document["components"]["securitySchemes"]["apiKey"]["scheme"] == "bearer"
     names = {tag["name"] for tag in document["tags"]}
-    assert names == {"tools", "jobs", "availability", "nodes", "operators", "compatibility", "public"}
+    assert names == {
+        "tools",
+        "jobs",
+        "events",
+        "schedules",
+        "availability",
+        "nodes",
+        "operators",
+        "compatibility",
+        "public",
+    }

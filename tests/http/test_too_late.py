@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 import tools.jobs
+from app.services import nodes
 from tests.http.catalogue import JOB, nothing_changes
 from tests.http.conftest import as_, make_keys
 from tests.support.live_engine import Hae, Node, problem_of, running_engine, settings_for
@@ -124,12 +125,89 @@ async def test_reports_of_a_cancelled_job(still: Hae) -> None:
     await still.settle()
     answer = await as_(still, "alice").post(f"/v1/jobs/{job_id}/cancel")
     assert (answer.status_code, answer.json()["cancel_requested"]) == (200, True)
-    told = problem_of(await node.say(offer_id, "progress", percent=1), 409, code="offer_over")
-    assert told["next_action"] == "Stop working on it."
+    for _ in range(2):
+        async with nothing_changes(still):
+            told = problem_of(await node.say(offer_id, "progress", percent=1), 409, code="cancel_requested")
+        assert told["next_action"].startswith("Stop working on it and report")
+        await still.settle()
+    assert (await node.say(offer_id, "failure", error="stopped")).status_code == 200
     await still.settle()
     async with nothing_changes(still):
-        problem_of(await node.say(offer_id, "result", result=1), 409, code="offer_over")
-        problem_of(await node.say(offer_id, "failure", error="x"), 409, code="offer_over")
+        problem_of(await node.say(offer_id, "progress", percent=1), 409, code="offer_over")
+        problem_of(await node.say(offer_id, "result", result=1), 409, code="already_reported")
+        assert (await node.say(offer_id, "failure", error="stopped")).status_code == 200
+    job = (await as_(still, "alice").get(f"/v1/jobs/{job_id}")).json()
+    assert (job["state"], job["reason"]) == ("cancelled", "stopped")
+
+
+async def silenced(running: Hae, job_id: str) -> None:
+    """The job's run loses its lease: nothing was heard of it for far too long."""
+    await running.sql.execute("UPDATE node_heartbeats SET last_seen_at = now() - interval '1 day'")
+    await running.sql.execute(
+        """UPDATE offers SET created_at = created_at - interval '1 day', decided_at = decided_at - interval '1 day',
+        renewed_at = renewed_at - interval '1 day' WHERE job_id = $1 AND holds_slots""",
+        job_id,
+    )
+    await running.sql.execute("UPDATE jobs SET timeout_s = 200000 WHERE id = $1", job_id)
+    assert await nodes.sweep_leases(running.engine.db, 150.0) == 1
+    await running.settle()
+
+
+async def test_a_result_after_the_lease_is_kept_and_does_not_count(still: Hae) -> None:
+    node, job_id, offer_id = await offered(still, "slow")
+    assert (await node.say(offer_id, "accept")).status_code == 200
+    await still.settle()
+    await silenced(still, job_id)
+    told = problem_of(await node.say(offer_id, "result", result={"n": 1}), 409, code="offer_over")
+    assert "kept" in told["detail"]
+    async with nothing_changes(still):
+        assert problem_of(await node.say(offer_id, "result", result={"n": 1}), 409, code="offer_over") == told
+        problem_of(await node.say(offer_id, "result", result={"n": 2}), 409, code="already_reported")
+        problem_of(await node.say(offer_id, "progress"), 409, code="offer_over")
+    # Not in the block: the job, which waits for another node, is looked at again now and then.
+    await still.settle()
+    row = await still.sql.fetchrow("SELECT body, late, ok FROM results WHERE offer_id = $1", offer_id)
+    assert tuple(row) == ('{"n": 1}', True, True)
+    job = (await as_(still, "alice").get(f"/v1/jobs/{job_id}")).json()
+    assert (job["result"], job["cost_hyper"], job["attempt"]) == (None, "", 2)
+    stop = (await node.http.post(f"/v1/node/{node.id}/heartbeat", json={"running": [offer_id]})).json()["stop"]
+    assert stop == [offer_id]
+
+
+async def test_the_present_worker_is_too_late_as_well(still: Hae) -> None:
+    node, job_id, offer_id = await offered(still, "oldslow")
+    assert (await node.say(offer_id, "accept")).status_code == 200
+    await still.settle()
+    await silenced(still, job_id)
+    for _ in range(2):
+        answer = await node.http.post(f"/api/jobs/{job_id}/result", json={"result": 1})
+        problem_of(answer, 409, code="offer_over")
+    assert await still.sql.fetchval("SELECT late FROM results WHERE offer_id = $1", offer_id)
+
+
+async def test_another_lease_token_than_the_offers(still: Hae) -> None:
+    node, _, offer_id = await offered(still, "fenced")
+    (offer,) = await node.offers(0)
+    token, lease_s = offer["lease_token"], offer["lease_s"]
+    assert lease_s == still.settings.nodes.lease_s
+    path = f"/v1/node/{node.id}/offers/{offer_id}/accept"
+    wrong = token + 1
+    async with nothing_changes(still):
+        problem_of(await node.http.post(path, params={"lease_token": wrong}), 409, code="lease_lost")
+    for _ in range(2):
+        answer = await node.http.post(path, params={"lease_token": token})
+        assert answer.json() == {
+            "offer_id": offer_id, "state": "accepted", "lease_token": token, "lease_s": lease_s,
+        }  # fmt: skip
+    reports: list[tuple[str, dict[str, Any]]] = [("result", {"result": 1}), ("failure", {"error": "no"})]
+    async with nothing_changes(still):
+        for action, body in [("progress", {"percent": 1}), *reports]:
+            problem_of(await node.say(offer_id, action, lease_token=wrong, **body), 409, code="lease_lost")
+    assert (await node.say(offer_id, "progress", percent=1, lease_token=token)).status_code == 200
+    assert (await node.say(offer_id, "result", result=1, lease_token=token)).status_code == 200
+    async with nothing_changes(still):
+        assert (await node.say(offer_id, "result", result=1, lease_token=token)).status_code == 200
+        problem_of(await node.say(offer_id, "result", result=1, lease_token=wrong), 409, code="lease_lost")
 
 
 async def test_foreign_jobs_are_not_found(still: Hae) -> None:

@@ -28,7 +28,7 @@ class MemoryStore:
     """
 
     def __init__(self) -> None:
-        self.outbox: list[Event] = []
+        self.feed: list[Event] = []
         self.rows: dict[str, Row] = {}
         self.now = 0.0
         self.fail: list[Exception] = []
@@ -37,7 +37,7 @@ class MemoryStore:
 
     async def fan_out(self, endpoints: Sequence[Subscriber], limit: int) -> int:
         self._maybe_fail()
-        taken, self.outbox = self.outbox[:limit], self.outbox[limit:]
+        taken, self.feed = self.feed[:limit], self.feed[limit:]
         for event in taken:
             for endpoint in endpoints:
                 if endpoint.wants(event.kind):
@@ -69,6 +69,14 @@ class MemoryStore:
             if outcome.next_in_s is not None:
                 row.due_at = self.now + outcome.next_in_s
         self.called.set()
+
+    async def retire(self, endpoints: Sequence[str]) -> int:
+        self._maybe_fail()
+        gone = [row for row in self.rows.values() if row.state is DeliveryState.PENDING]
+        gone = [row for row in gone if row.endpoint not in endpoints]
+        for row in gone:
+            row.state = DeliveryState.DEAD
+        return len(gone)
 
     async def until(self, state: DeliveryState, count: int, endpoint: str | None = None) -> None:
         """Return when ``count`` deliveries (of ``endpoint``) are in ``state``."""

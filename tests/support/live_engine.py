@@ -25,8 +25,8 @@ from graphs.runtime import WaveLimits, WaveRunner
 from tests.http.live import serving
 
 TABLES = (
-    "jobs", "offers", "results", "signals", "events", "outbox", "job_history", "match_decisions", "nodes",
-    "node_history", "node_heartbeats", "idempotency_keys", "api_keys", "specs", "settlement_history",
+    "jobs", "offers", "results", "signals", "events", "job_history", "match_decisions", "nodes",
+    "node_history", "node_heartbeats", "idempotency_keys", "api_keys", "specs", "settlement_history", "schedules",
 )  # fmt: skip
 
 

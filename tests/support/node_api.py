@@ -34,7 +34,8 @@ def problem(status: int, code: str, detail: str = "", retry_after: float | None 
 
 @dataclass
 class ServerOffer:
-    """``state``: open, accepted, declined, withdrawn, expired, done or over (cancelled or taken away)."""
+    """``state``: open, accepted, declined, withdrawn, expired, done, cancelling (to be stopped and reported) or over
+    (taken away). ``tokens``: lease tokens that came with what was said of it."""
 
     wire: dict[str, Any]
     node_id: str
@@ -42,6 +43,7 @@ class ServerOffer:
     reason: str = ""
     progress: list[tuple[int, str]] = field(default_factory=list)
     report: tuple[str, Any] | None = None
+    tokens: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -49,6 +51,7 @@ class ServerNode:
     description: dict[str, Any]
     state: str = "online"
     heartbeats: list[Any] = field(default_factory=list)
+    running: list[str] = field(default_factory=list)
     polls: int = 0
 
 
@@ -134,6 +137,11 @@ class NodeApi:
         offer = self.offers.get(parts[4])
         if offer is None or offer.node_id != parts[2]:
             return problem(404, "not_found", "no such offer")
+        token = (request.body or {}).get("lease_token") or int(request.query.get("lease_token", 0))
+        if token:
+            offer.tokens.append(token)
+            if token != offer.wire.get("lease_token"):
+                return problem(409, "lease_lost")
         return self._offer_action(offer, action, request.body)
 
     def _register(self, body: dict[str, Any]) -> Reply:
@@ -168,6 +176,9 @@ class NodeApi:
     def _node_action(self, node_id: str, node: ServerNode, action: str, body: Any) -> Reply:
         if action == "heartbeat":
             node.heartbeats.append(body["gpu_utilization"])
+            node.running = body.get("running", [])
+            stop = [one for one in node.running if self.offers[one].state in ("cancelling", "over")]
+            return Reply(200, {"state": node.state, "stop": stop})
         elif action == "drain":
             node.state = "draining"
             for offer in self._open(node_id):
@@ -189,6 +200,8 @@ class NodeApi:
         if action == "progress":
             if offer.report is not None:
                 return problem(409, "offer_over")
+            if offer.state == "cancelling":
+                return problem(409, "cancel_requested")
             offer.progress.append((body["percent"], body["message"]))
             return Reply(200, {"continue": True})
         report = (action, body)

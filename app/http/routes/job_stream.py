@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from functools import partial
 from operator import lt
-from typing import Any
 
 import msgspec
 from litestar.response import ServerSentEventMessage
@@ -14,15 +13,15 @@ from app.core.access import Principal
 from app.core.errors import HaeError
 from app.core.states import JOB_FINAL
 from app.http.engine import Engine
+from app.http.routes.told import told
 from app.services import jobs
 from app.store.events import StoredEvent
-from tools.answers import hyper, stamp
+from tools.answers import stamp
 
 HEARTBEAT_S = 15.0
 """A comment goes out after that much silence, so that proxies do not take the stream for dead."""
 
 _FINAL = {state.value for state in JOB_FINAL}
-_AMOUNTS = ("cost", "amount")
 
 
 async def stream(
@@ -52,7 +51,5 @@ async def stream(
 
 
 def _message(event: StoredEvent) -> ServerSentEventMessage:
-    told: dict[str, Any] = {name: value for name, value in event.data.items() if name not in _AMOUNTS}
-    told |= {f"{name}_hyper": hyper(event.data[name]) for name in _AMOUNTS if name in event.data}
-    body = {"event": event.kind, "id": event.id, "at": stamp(event.at), **told}
+    body = {"event": event.kind, "id": event.id, "at": stamp(event.at), **told(event.data)}
     return ServerSentEventMessage(data=msgspec.json.encode(body).decode(), event=event.kind, id=str(event.seq))

@@ -1,5 +1,6 @@
 """Jobs over REST: the same tools, addressed as resources."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -9,6 +10,7 @@ from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from litestar.response import ServerSentEvent
 
 from app.core.access import Principal, Scope
+from app.core.chaining import microseconds
 from app.core.errors import InvalidInput
 from app.core.requirements import JobType
 from app.core.states import JobState
@@ -35,7 +37,12 @@ class JobPage(msgspec.Struct):
 
 
 class Transition(msgspec.Struct, kw_only=True):
-    """One move of a job. ``from_state`` is empty for its first; ``actor``: a key, a node, an account or ``engine``."""
+    """One move of a job. ``from_state`` is empty for its first; ``actor``: a key, a node, an account or ``engine``.
+
+    ``hash``: sha256 in hex of the move and of the ``hash`` before, by which anybody can see that nothing was changed
+    since (docs/reliability.md); empty for moves from before there were any. ``at_us``: the time that it covers,
+    microseconds since 1970.
+    """
 
     from_state: str
     to_state: str
@@ -44,6 +51,8 @@ class Transition(msgspec.Struct, kw_only=True):
     actor: str
     node_id: str
     at: str
+    at_us: int
+    hash: str
 
 
 class SettlementMove(msgspec.Struct, kw_only=True):
@@ -99,13 +108,11 @@ class JobMatch(msgspec.Struct, kw_only=True):
     relaxations: list[dict[str, Any]] = []
 
 
-def with_key(data: SubmitJob, header: str) -> SubmitJob:
-    """The submission under the header's Idempotency-Key. Raises InvalidInput when the body names another one."""
-    if header:
-        if data.idempotency_key not in ("", header):
-            raise InvalidInput("the header Idempotency-Key and idempotency_key differ", field="idempotency_key")
-        data.idempotency_key = header
-    return data
+def same_key(given: str, header: str) -> str:
+    """The idempotency key of a request. Raises InvalidInput when body and header name two."""
+    if header and given not in ("", header):
+        raise InvalidInput("the header Idempotency-Key and idempotency_key differ", field="idempotency_key")
+    return header or given
 
 
 @post("/v1/jobs", operation_id="submit_job", status_code=201)
@@ -116,7 +123,8 @@ async def submit(
     idempotency_key: IdempotencyKey = "",
 ) -> Response[SubmitAnswer]:
     """Submit a job. 201 when it was made, 200 when the Idempotency-Key had made it before."""
-    answer: SubmitAnswer = await engine.agents.call(principal, "submit_job", with_key(data, idempotency_key))
+    data.idempotency_key = same_key(data.idempotency_key, idempotency_key)
+    answer: SubmitAnswer = await engine.agents.call(principal, "submit_job", data)
     return Response(
         answer, status_code=201 if answer.created else 200, headers={"Location": f"/v1/jobs/{answer.job_id}"}
     )
@@ -137,8 +145,11 @@ async def listing(
     ] = "",
     limit: Annotated[int, QueryParameter(ge=1, le=200)] = 50,
 ) -> JobPage:
-    """Your jobs, newest first; operators see everyone's. Jobs submitted meanwhile do not shift the pages."""
-    found = await jobs.listing(
+    """Your jobs, newest first; operators see everyone's. Jobs submitted meanwhile do not shift the pages.
+
+    A page that filters for what is rare may be short, even empty: go on until next_cursor is empty.
+    """
+    found, following = await jobs.listing(
         engine.db,
         principal,
         states=[one.value for one in state_ or []],
@@ -146,7 +157,7 @@ async def listing(
         before=cursor,
         limit=limit,
     )
-    return JobPage([job_summary(job) for job in found], found[-1].id if len(found) == limit else "")
+    return JobPage([job_summary(job) for job in found], following)
 
 
 # The tools' inputs are made here without their checks: an id that cannot be one is an id that nobody has, a 404.
@@ -201,19 +212,23 @@ async def history(
     rows, settlement = await jobs.history(engine.db, principal, job_id)
     return JobHistory(
         job_id=job_id,
-        transitions=[
-            Transition(
-                from_state=row["from_state"] or "",
-                to_state=row["to_state"],
-                attempt=row["attempt"],
-                reason=row["reason"],
-                actor=row["actor"],
-                node_id=row["node_id"] or "",
-                at=stamp(row["at"]),
-            )
-            for row in rows
-        ],
+        transitions=[transition(row) for row in rows],
         settlement=[SettlementMove(**{**row, "at": stamp(row["at"])}) for row in settlement],
+    )
+
+
+def transition(row: Mapping[str, Any]) -> Transition:
+    """A row of a job's history as the outside sees it."""
+    return Transition(
+        from_state=row["from_state"] or "",
+        to_state=row["to_state"],
+        attempt=row["attempt"],
+        reason=row["reason"],
+        actor=row["actor"],
+        node_id=row["node_id"] or "",
+        at=stamp(row["at"]),
+        at_us=microseconds(row["at"]),
+        hash="" if row["hash"] is None else row["hash"].hex(),
     )
 
 

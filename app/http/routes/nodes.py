@@ -11,6 +11,7 @@ from app.core.money import parse_price
 from app.core.requirements import normalise_gpu_model, parse_capabilities
 from app.http.engine import Engine, check_owner, owned_node
 from app.http.routes.node_bodies import (
+    AcceptAnswer,
     Decline,
     Heartbeat,
     HeartbeatAnswer,
@@ -29,6 +30,7 @@ from app.http.security import scoped
 from app.http.waiting import while_connected
 from app.services import nodes, offers
 from app.services.nodes import Registration
+from app.services.offers import Acceptance
 from app.store.results import NewReport
 from tools.answers import stamp
 
@@ -62,6 +64,7 @@ async def register(
         created=created,
         heartbeat_interval_s=settings.heartbeat_interval_s,
         offline_after_s=settings.offline_after_s,
+        lease_s=settings.lease_s,
     )
     return Response(answer, status_code=201 if created else 200)
 
@@ -73,15 +76,17 @@ async def heartbeat(
     node_id: FromPath[str],
     data: JSONBody[Heartbeat],
 ) -> HeartbeatAnswer:
-    """Say that the node is alive; every other call of the node says so too."""
+    """Say that the node is alive, which renews its leases; every other call of the node says so too."""
     row = await owned_node(engine, principal, node_id)
     engine.pulse.beat(node_id, data.gpu_utilization)
+    holds = row.node.active_jobs or data.running
     return HeartbeatAnswer(
         node_id=node_id,
         state=row.node.state.value,
         penalty=row.node.penalty,
         trial=row.node.trial,
         suspended_until=stamp(row.suspended_until),
+        stop=await offers.to_stop(engine.db, node_id, data.running) if holds else [],
     )
 
 
@@ -99,7 +104,7 @@ async def poll(
         found = await while_connected(request.receive, engine.offer_desk.wait(node_id, bool, wait))
     else:
         found = (await offers.waiting(engine.db, [node_id])).get(node_id)
-    return OffersAnswer(offers=[offer_answer(offer) for offer in found or []])
+    return OffersAnswer(offers=[offer_answer(offer, engine.settings.nodes.lease_s) for offer in found or []])
 
 
 @post("/v1/node/{node_id:str}/offers/{offer_id:str}/accept", operation_id="accept_offer", status_code=200)
@@ -108,11 +113,15 @@ async def accept(
     principal: NamedDependency[Principal],
     node_id: FromPath[str],
     offer_id: FromPath[str],
-) -> OfferStateAnswer:
+    lease_token: Annotated[
+        int, QueryParameter(ge=0, le=2**63 - 1, description="lease_token of the offer; 0 = not told")
+    ] = 0,
+) -> AcceptAnswer:
     """Accept an offer; saying so again changes nothing. 410 ``offer_expired`` after its expiry."""
     await check_owner(engine, principal, node_id)
-    await engine.accepts.call((offer_id, node_id))
-    return OfferStateAnswer(offer_id=offer_id, state="accepted")
+    token = await engine.accepts.call(Acceptance(offer_id, node_id, lease_token))
+    lease_s = engine.settings.nodes.lease_s
+    return AcceptAnswer(offer_id=offer_id, state="accepted", lease_token=token, lease_s=lease_s)
 
 
 @post("/v1/node/{node_id:str}/offers/{offer_id:str}/decline", operation_id="decline_offer", status_code=200)
@@ -137,9 +146,14 @@ async def progress(
     offer_id: FromPath[str],
     data: JSONBody[Progress],
 ) -> ProgressAnswer:
-    """Report progress. 409 ``offer_over`` when the job was cancelled or taken away: stop working on it."""
+    """Report progress, which renews the lease.
+
+    409 ``cancel_requested`` when the job is to be cancelled: stop, and report a failure, or the result if there is one.
+    409 ``offer_over`` when it was taken away, and ``lease_lost`` when the lease token is another's: stop, and report
+    nothing.
+    """
     await check_owner(engine, principal, node_id)
-    await offers.progress(engine.db, node_id, offer_id, data.percent, data.message)
+    await offers.progress(engine.db, node_id, offer_id, data.percent, data.message, token=data.lease_token)
     return ProgressAnswer(offer_id=offer_id)
 
 
@@ -151,8 +165,19 @@ async def result(
     offer_id: FromPath[str],
     data: JSONBody[NodeResult],
 ) -> OfferStateAnswer:
-    """Report the result. The first report stands; an exact repeat is answered alike, another one with 409."""
-    report = offers.new_report(offer_id, node_id, ok=True, body=data.result, logs=data.logs, metrics=data.metrics)
+    """Report the result. The first report stands; an exact repeat is answered alike, another one with 409.
+
+    One that comes when the job is over for this node is kept and does not count: 409 ``offer_over``.
+    """
+    report = offers.new_report(
+        offer_id,
+        node_id,
+        ok=True,
+        body=data.result,
+        logs=data.logs,
+        metrics=data.metrics,
+        lease_token=data.lease_token,
+    )
     return await _reported(engine, principal, report)
 
 
@@ -165,7 +190,15 @@ async def failure(
     data: JSONBody[NodeFailure],
 ) -> OfferStateAnswer:
     """Report that the run failed. The job is run again elsewhere while it has retries left."""
-    report = offers.new_report(offer_id, node_id, ok=False, error=data.error, logs=data.logs, metrics=data.metrics)
+    report = offers.new_report(
+        offer_id,
+        node_id,
+        ok=False,
+        error=data.error,
+        logs=data.logs,
+        metrics=data.metrics,
+        lease_token=data.lease_token,
+    )
     return await _reported(engine, principal, report)
 
 

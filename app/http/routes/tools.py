@@ -8,12 +8,39 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
 from app.core.access import Principal, Scope
-from app.core.errors import InvalidInput
 from app.http.engine import Engine
-from app.http.routes.jobs import IdempotencyKey
+from app.http.routes.jobs import IdempotencyKey, same_key
 from app.http.security import scoped
+from tools.many_schemas import (
+    CancelJobsAnswer,
+    SubmitJobsAnswer,
+)
 from tools.registry import TOOLS, describe
-from tools.schemas import AvailabilityAnswer, JobAnswer, MatchAnswer, MetricsAnswer, QuoteAnswer, SubmitAnswer
+from tools.schedule_schemas import ScheduleAnswer, ScheduleDeleted, SchedulePage
+from tools.schemas import (
+    AvailabilityAnswer,
+    JobAnswer,
+    MatchAnswer,
+    MetricsAnswer,
+    QuoteAnswer,
+    SubmitAnswer,
+)
+
+ToolOutput = (
+    SubmitAnswer
+    | SubmitJobsAnswer
+    | JobAnswer
+    | CancelJobsAnswer
+    | ScheduleAnswer
+    | SchedulePage
+    | ScheduleDeleted
+    | MatchAnswer
+    | AvailabilityAnswer
+    | QuoteAnswer
+    | MetricsAnswer
+)
+KEYED = frozenset({"submit_job", "rerun_job", "create_schedule"})
+"""Tools that take an idempotency key."""
 
 
 class ToolHints(msgspec.Struct, kw_only=True):
@@ -53,15 +80,12 @@ async def call_tool(
     name: FromPath[str],
     data: JSONBody[dict[str, Any] | None] = None,
     idempotency_key: IdempotencyKey = "",
-) -> SubmitAnswer | JobAnswer | MatchAnswer | AvailabilityAnswer | QuoteAnswer | MetricsAnswer:
+) -> ToolOutput:
     """Call a tool with its arguments as the JSON body; answers the tool's output, or a problem."""
     arguments = dict(data or {})
-    if idempotency_key and name == "submit_job":
-        if arguments.get("idempotency_key", "") not in ("", idempotency_key):
-            raise InvalidInput("the header Idempotency-Key and idempotency_key differ", field="idempotency_key")
-        arguments["idempotency_key"] = idempotency_key
-    answer: SubmitAnswer | JobAnswer | MatchAnswer | AvailabilityAnswer | QuoteAnswer | MetricsAnswer
-    answer = await engine.agents.call(principal, name, arguments)
+    if idempotency_key and name in KEYED:
+        arguments["idempotency_key"] = same_key(arguments.get("idempotency_key", ""), idempotency_key)
+    answer: ToolOutput = await engine.agents.call(principal, name, arguments)
     return answer
 
 

@@ -10,7 +10,7 @@ from app.core.chain import CHAIN_ACCOUNT, LinkedBy, OnChain
 from app.core.requirements import TYPE_CAPABILITIES, JobType, Requirements
 from app.services import jobs, specs
 from app.services.chain.rules import Rules
-from app.services.jobs import Submission
+from app.services.submissions import Submission
 from app.store.chain import links
 from app.store.chain.projections import JobRow
 from app.store.db import UnitOfWork

@@ -36,6 +36,7 @@ class Signal(SQLModel, table=True):
         one_of("kind", SignalKind, "signals_kind"),
         Index("signals_due", "due_at", "id", postgresql_where=text("parked_at IS NULL")),
         Index("signals_job", "job_id"),
+        Index("signals_parked", "parked_at", postgresql_where=text("parked_at IS NOT NULL")),
         # The backlog, most urgent first: the jobs that wait for a node.
         Index("signals_backlog", "rank_at", postgresql_where=text("rank_at IS NOT NULL AND parked_at IS NULL")),
     )
@@ -60,7 +61,7 @@ class Event(SQLModel, table=True):
     __tablename__: ClassVar[Any] = "events"
     __table_args__: ClassVar[Any] = (
         Index("events_job", "job_id", "seq", postgresql_where=text("job_id IS NOT NULL")),
-        Index("events_written_in", "written_in", "seq"),
+        Index("events_seq", "seq"),
         {"postgresql_partition_by": "RANGE (at)"},
     )
 
@@ -120,6 +121,7 @@ class Delivery(SQLModel, table=True):
     __table_args__: ClassVar[Any] = (
         one_of("state", ("pending", "delivered", "dead"), "deliveries_state"),
         Index("deliveries_due", "endpoint", "due_at", postgresql_where=text("state = 'pending'")),
+        Index("deliveries_dead", "at", "event_id", "endpoint", postgresql_where=text("state = 'dead'")),
         {"postgresql_partition_by": "RANGE (at)"},
     )
 

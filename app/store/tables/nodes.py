@@ -32,6 +32,8 @@ class Node(SQLModel, table=True):
     ``penalised_at``. ``failures_in_row``: runs lost since the last good one. ``suspended_until``: set while the circuit
     breaker shuts the node out, ``suspensions`` times so far; after that ``trial`` good jobs, one at a time, let it in.
 
+    ``capacity_max``: the most slots it ever had, where it has fewer now, for audits of what was before.
+
     ``changed_in`` is the transaction that last wrote the row: views refresh by it against the snapshot horizon, which
     never misses a late commit as a plain counter does.
     """
@@ -78,6 +80,7 @@ class Node(SQLModel, table=True):
     jobs_failed: int = Field(sa_column=int_column(default=0))
     response_ms: int = Field(sa_column=int_column(default=0))
     capacity: int = Field(sa_column=small_column(default=1))
+    capacity_max: int = Field(sa_column=small_column(default=0))
     active_jobs: int = Field(sa_column=small_column(default=0))
     penalty: int = Field(sa_column=small_column(default=0))
     penalised_at: datetime | None = Field(sa_column=time_column(nullable=True))

@@ -43,7 +43,6 @@ async def everything(world: World) -> dict[str, list[tuple[Any, ...]]]:
         "nodes": "id",
         "jobs": "id",
         "events": "seq",
-        "outbox": "1",
     }
     tables = {name for (name,) in await world.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")}
     return {

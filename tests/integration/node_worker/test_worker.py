@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from app.node_worker import Behaviour
+from app.node_worker import EXECUTORS, Behaviour, run
+from app.node_worker.executors.base import Job, Outcome, Progress
 from tests.integration.node_worker.conftest import Nodes
 from tests.support.node_api import NodeApi, problem
 
@@ -71,6 +73,64 @@ async def test_work_stops_when_the_job_is_taken_away(api: NodeApi, nodes: Nodes)
     follower = api.offers[api.offer(node_id, input=simulate())]
     await api.until(lambda: follower.state == "done")
     assert taken.report is None
+
+
+@pytest.mark.parametrize("told_by", ["progress", "heartbeat"])
+async def test_a_run_to_be_cancelled_is_stopped_and_reported(api: NodeApi, nodes: Nodes, told_by: str) -> None:
+    api.heartbeat_interval_s = 1.0
+    interval_s = 0.05 if told_by == "progress" else 600.0
+    node_id = await nodes.online(executor="simulate", progress_interval_s=interval_s)
+    offer_id = api.offer(node_id, input=HANG, lease_token=7)
+    running = api.offers[offer_id]
+    await api.until(lambda: bool(running.progress))
+    running.state = "cancelling"
+    await api.until(lambda: running.state == "done")
+    assert running.report == ("failure", {"error": "cancelled", "logs": [], "metrics": {}, "lease_token": 7})
+    assert set(running.tokens) == {7}
+    if told_by == "heartbeat":
+        assert api.nodes[node_id].running == [offer_id]
+    follower = api.offers[api.offer(node_id, input=simulate())]
+    await api.until(lambda: follower.state == "done")
+
+
+async def test_a_run_whose_lease_is_lost_is_stopped_without_a_word(api: NodeApi, nodes: Nodes) -> None:
+    node_id = await nodes.online(executor="simulate")
+    running = api.offers[api.offer(node_id, input=HANG, lease_token=7)]
+    await api.until(lambda: bool(running.progress))
+    running.wire["lease_token"] = 8
+    await nodes.until(lambda stats: stats.taken_away == 1)
+    follower = api.offers[api.offer(node_id, input=simulate())]
+    await api.until(lambda: follower.state == "done")
+    assert running.report is None
+
+
+async def test_an_executor_that_does_not_stop_is_left_behind(
+    api: NodeApi, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "_STOP_S", 0.05)
+    monkeypatch.setitem(EXECUTORS, "deaf", lambda config: Deaf())
+    node_id = await nodes.online(executor="deaf")
+    running = api.offers[api.offer(node_id)]
+    await api.until(lambda: bool(running.progress))
+    running.state = "cancelling"
+    await api.until(lambda: running.state == "done")
+    assert running.report == ("failure", {"error": "cancelled", "logs": [], "metrics": {}})
+    Deaf.over.set()
+
+
+class Deaf:
+    """Goes on when it is cancelled, until ``over``."""
+
+    over = asyncio.Event()
+
+    async def run(self, job: Job, progress: Progress) -> Outcome:
+        while not self.over.is_set():
+            with suppress(asyncio.CancelledError):
+                await self.over.wait()
+        return Outcome()
+
+    async def close(self) -> None:
+        """Nothing to close."""
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from app.services import jobs, keys, quotas
 from app.services.jobs import Refusal, Submitted
 from app.services.keys import DEFAULT, Limits
 from app.services.quotas import QuotaRules, Quotas
-from app.store import backlog
+from app.store import counts
 from app.store.db import Database
 from tests import factories
 from tests.factories import OWNER, STRANGER, sql
@@ -146,5 +146,5 @@ async def test_held_and_waiting_are_counted_by_key(db: Database) -> None:
     await factories.run_waves(factories.runner(db))
     async with db.unit() as uow:
         both = [mine.key_id, other.key_id]
-        assert await backlog.slots_held(uow, both) == {mine.key_id: 2, other.key_id: 1}
-        assert await backlog.waiting(uow, both) == {other.key_id: 2}
+        assert await counts.slots_held(uow, both) == {mine.key_id: 2, other.key_id: 1}
+        assert await counts.waiting(uow, both) == {other.key_id: 2}

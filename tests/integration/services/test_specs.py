@@ -12,7 +12,7 @@ from app.core.access import Principal
 from app.core.errors import NotFound
 from app.core.requirements import Requirements
 from app.services import jobs, specs
-from app.services.jobs import Submission
+from app.services.submissions import Submission
 from app.store.db import Database
 from tests import factories
 from tests.factories import OWNER, STRANGER, sql

@@ -101,6 +101,26 @@ async def test_a_cut_connection_and_an_exhausted_pool_are_outages_that_pass(data
         await db.close()
 
 
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        ("PERFORM pg_terminate_backend(pg_backend_pid())", "may have been carried out"),
+        ("RAISE 'full' USING ERRCODE = 'disk_full'", "cannot take this request right now"),
+    ],
+)
+async def test_a_commit_without_an_answer_is_told_from_one_that_was_refused(db: Database, what: str, told: str) -> None:
+    await sql(db, TABLE)
+    await sql(db, f"CREATE FUNCTION trouble() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {what}; RETURN NULL; END $$")
+    await sql(
+        db,
+        """CREATE CONSTRAINT TRIGGER trouble AFTER INSERT ON notes DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION trouble()""",
+    )
+    with pytest.raises(Unavailable, match=told):
+        await sql(db, "INSERT INTO notes VALUES (1, '')")
+    assert await sql(db, "SELECT 1 FROM notes") == []
+
+
 async def test_of_two_that_deadlock_one_is_told_to_try_again(db: Database) -> None:
     await sql(db, TABLE)
     await sql(db, "INSERT INTO notes VALUES (1, 'a'), (2, 'b')")

@@ -46,7 +46,7 @@ REFUSED = [
     ("offers_positive", "UPDATE offers SET price = 0"),
     ("signals_kind", "UPDATE signals SET kind = 'rumour'"),
     ("results_error", _RESULT),
-    ("deliveries_state", "INSERT INTO deliveries (event_id, endpoint, state) VALUES ('e', 'x', 'lost')"),
+    ("deliveries_state", "INSERT INTO deliveries (event_id, endpoint, at, state) VALUES ('e', 'x', now(), 'lost')"),
 ]  # fmt: skip
 
 

@@ -52,7 +52,7 @@ async def dispatching(
 
 async def test_every_event_reaches_every_endpoint_that_wants_it() -> None:
     store = MemoryStore()
-    store.outbox = events(60) + events(20, "job_failed", start=60)
+    store.feed = events(60) + events(20, "job_failed", start=60)
     async with Receiver() as all_of_them, Receiver() as failures:
         endpoints = [custom("all", all_of_them), custom("bad", failures, events=frozenset({"job_failed"}))]
         async with dispatching(store, endpoints) as dispatcher:
@@ -72,22 +72,22 @@ async def test_a_wake_up_does_not_wait_for_the_poll() -> None:
         dispatching(store, [custom("ops", receiver)], poll_s=3600) as dispatcher,
     ):
         await asyncio.sleep(0.05)
-        store.outbox = events(3)
+        store.feed = events(3)
         dispatcher.wake()
         await store.until(DELIVERED, 3)
 
 
-async def test_the_outbox_is_emptied_even_when_nobody_wants_anything() -> None:
+async def test_the_feed_is_read_on_even_when_nobody_wants_anything() -> None:
     store = MemoryStore()
-    store.outbox = events(FAN_OUT_LIMIT * 2 + 1)
+    store.feed = events(FAN_OUT_LIMIT * 2 + 1)
     async with dispatching(store, []):
-        await store.changed(lambda: not store.outbox)
+        await store.changed(lambda: not store.feed)
     assert not store.rows
 
 
 async def test_a_receiver_that_hangs_does_not_hold_up_the_others() -> None:
     store = MemoryStore()
-    store.outbox = events(200)
+    store.feed = events(200)
     async with (
         Receiver(Answer(wait_for=asyncio.Event())) as hanging,
         Receiver() as good,
@@ -100,7 +100,7 @@ async def test_a_receiver_that_hangs_does_not_hold_up_the_others() -> None:
 
 async def test_a_long_backlog_does_not_starve_another_endpoint() -> None:
     store = MemoryStore()
-    store.outbox = events(60)
+    store.feed = events(60)
     order: list[str] = []
 
     def note(name: str) -> Callable[[Received], Answer]:
@@ -122,7 +122,7 @@ async def test_a_long_backlog_does_not_starve_another_endpoint() -> None:
 
 async def test_a_paced_endpoint_gets_its_turn_without_a_poll() -> None:
     store = MemoryStore()
-    store.outbox = events(2)
+    store.feed = events(2)
     async with Receiver() as chat:
         async with dispatching(store, [Endpoint("chat", "slack", chat.url())], poll_s=3600):
             await store.until(DELIVERED, 2)
@@ -131,7 +131,7 @@ async def test_a_paced_endpoint_gets_its_turn_without_a_poll() -> None:
 
 async def test_a_failure_is_retried_by_the_schedule_with_the_same_id() -> None:
     store = MemoryStore()
-    store.outbox = events(1)
+    store.feed = events(1)
     answers = [Answer(500), Answer(302), Answer(503, {"retry-after": "7200"}), Answer(200)]
     async with Receiver(lambda _: answers.pop(0)) as receiver, dispatching(store, [custom("ops", receiver)]):
         waits = []
@@ -155,7 +155,7 @@ async def test_a_failure_is_retried_by_the_schedule_with_the_same_id() -> None:
 
 async def test_after_the_last_try_it_is_dead() -> None:
     store = MemoryStore()
-    store.outbox = events(1)
+    store.feed = events(1)
     async with Receiver(Answer(500)) as receiver:
         await store.fan_out([custom("ops", receiver)], 10)
         store.rows["evt_0:ops"].tries = MAX_TRIES - 1
@@ -168,7 +168,7 @@ async def test_after_the_last_try_it_is_dead() -> None:
 
 async def test_a_refused_receiver_is_dead_at_once() -> None:
     store = MemoryStore()
-    store.outbox = events(2)
+    store.feed = events(2)
     endpoint = Endpoint("meta", "custom", "http://169.254.169.254/latest/", SECRET)
     async with dispatching(store, [endpoint]):
         await store.until(DEAD, 2)
@@ -177,11 +177,11 @@ async def test_a_refused_receiver_is_dead_at_once() -> None:
 
 async def test_an_endpoint_that_is_gone_is_sent_nothing_more() -> None:
     store = MemoryStore()
-    store.outbox = events(1)
+    store.feed = events(1)
     async with Receiver(Answer(410)) as gone, Receiver() as good:
         async with dispatching(store, [custom("gone", gone), custom("good", good)]):
             await store.until(DEAD, 1, "gone")
-            store.outbox = events(30, start=1)
+            store.feed = events(30, start=1)
             await store.until(DELIVERED, 31, "good")
         assert len(gone.received) == 1
     assert [key for key in store.rows if key.endswith(":gone")] == ["evt_0:gone"]
@@ -189,11 +189,11 @@ async def test_an_endpoint_that_is_gone_is_sent_nothing_more() -> None:
 
 async def test_failures_of_the_store_are_waited_out_and_nothing_is_lost() -> None:
     store = MemoryStore()
-    store.outbox = events(5)
+    store.feed = events(5)
     store.fail = [OSError("down")] * 3
     async with Receiver() as receiver, dispatching(store, [custom("ops", receiver)], poll_s=0.01):
         await store.until(DELIVERED, 5)
-        store.outbox = events(1, start=5)
+        store.feed = events(1, start=5)
         await receiver.until(6)
         store.fail = [OSError("down")] * 2
         await store.until(DELIVERED, 6)
@@ -202,7 +202,7 @@ async def test_failures_of_the_store_are_waited_out_and_nothing_is_lost() -> Non
 
 async def test_stopping_ends_what_is_in_flight() -> None:
     store = MemoryStore()
-    store.outbox = events(3)
+    store.feed = events(3)
     go = asyncio.Event()
     async with Receiver(Answer(wait_for=go)) as receiver:
         async with dispatching(store, [custom("ops", receiver)]):
@@ -213,7 +213,7 @@ async def test_stopping_ends_what_is_in_flight() -> None:
 
 async def test_what_does_not_end_in_time_is_due_again_at_once() -> None:
     store = MemoryStore()
-    store.outbox = events(3)
+    store.feed = events(3)
     answers = [Answer(wait_for=asyncio.Event())] * 3 + [Answer()] * 3
     async with Receiver(lambda _: answers.pop(0)) as receiver:
         async with dispatching(store, [custom("ops", receiver)], grace_s=0):
@@ -226,7 +226,7 @@ async def test_what_does_not_end_in_time_is_due_again_at_once() -> None:
 
 async def test_what_a_killed_dispatcher_had_claimed_comes_back_after_its_lease() -> None:
     store = MemoryStore()
-    store.outbox = events(4)
+    store.feed = events(4)
     answers = [Answer(wait_for=asyncio.Event())] * 4 + [Answer()] * 4
     async with Receiver(lambda _: answers.pop(0)) as receiver, Sender(Guard(["127.0.0.0/8"])) as sender:
         endpoints = [custom("ops", receiver)]
@@ -247,7 +247,7 @@ async def _claim_and_die(store: MemoryStore, sender: Sender, endpoints: Sequence
 
 async def test_no_more_is_claimed_than_is_sent_at_once() -> None:
     store = MemoryStore()
-    store.outbox = events(50)
+    store.feed = events(50)
     async with Receiver(Answer(wait_for=asyncio.Event())) as receiver, Receiver() as chat:
         endpoints = [custom("ops", receiver), Endpoint("chat", "slack", chat.url())]
         async with dispatching(store, endpoints, grace_s=0):

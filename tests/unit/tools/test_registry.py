@@ -26,9 +26,11 @@ def nodes(schema: Any) -> Iterator[dict[str, Any]]:
             yield from nodes(one)
 
 
-def test_the_tools_of_the_first_version_are_there() -> None:
+def test_the_tools_that_agents_know_are_there() -> None:
     assert set(TOOLS) == {
         "submit_job", "match", "availability", "quote", "get_job", "watch_job", "cancel_job", "network_metrics",
+        "submit_jobs", "cancel_jobs", "rerun_job", "create_schedule", "list_schedules", "change_schedule",
+        "delete_schedule",
     }  # fmt: skip
 
 

@@ -32,6 +32,10 @@ FULL: dict[str, Any] = {
     "queue_ttl_s": 60,
     "max_retries": 0,
     "deadline_s": 90,
+    "max_attempts": 5,
+    "retry_backoff_s": 2,
+    "retry_backoff_max_s": 60,
+    "exclude_nodes": "last",
 }
 
 
@@ -58,7 +62,17 @@ def test_every_field_counts_as_it_was_given(kind: type[JobSpec]) -> None:
 def test_fields_at_their_defaults_and_the_idempotency_key_do_not_count() -> None:
     short = SubmitJob(type="render")  # type: ignore[arg-type]
     spoken = msgspec.convert(
-        {"type": "render", "gpus": 1, "gpu_models": [], "input": {}, "max_retries": -1, "idempotency_key": "mine"},
+        {
+            "type": "render",
+            "gpus": 1,
+            "gpu_models": [],
+            "input": {},
+            "max_retries": -1,
+            "idempotency_key": "mine",
+            "exclude_nodes": "failed",
+            "start_at": "2030-01-01T00:00:00Z",
+            "delay_s": 5,
+        },
         SubmitJob,
     )
     assert canonical_spec(short) == canonical_spec(spoken) == b'{"type":"render"}'
