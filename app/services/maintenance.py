@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Final
 
 from app.core.errors import Forbidden
-from app.settings.tree import RetentionSettings
+from app.settings import RetentionSettings
 from app.store import counts, partitions
 from app.store.db import Database, UnitOfWork
 from app.store.partitions import Partition, TablesInUse

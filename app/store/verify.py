@@ -224,7 +224,8 @@ async def capacities(uow: UnitOfWork) -> list[Finding]:
             GROUP BY node_id, at),
         running AS (SELECT node_id, at, sum(change) OVER (PARTITION BY node_id ORDER BY seq) AS slots FROM steps)
         SELECT DISTINCT ON (n.id) n.id, r.slots, greatest(n.capacity, n.capacity_max), r.at
-        FROM running r JOIN nodes n ON n.id = r.node_id WHERE r.slots > greatest(n.capacity, n.capacity_max) ORDER BY n.id, r.slots DESC, r.at LIMIT $1""",
+        FROM running r JOIN nodes n ON n.id = r.node_id
+        WHERE r.slots > greatest(n.capacity, n.capacity_max) ORDER BY n.id, r.slots DESC, r.at LIMIT $1""",
         MOST,
     )
     return [(row[0], f"held {row[1]} slots of {row[2]} at {row[3].isoformat()}") for row in rows]

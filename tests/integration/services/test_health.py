@@ -10,7 +10,7 @@ import pytest
 from app.core.errors import Unavailable
 from app.core.health import HealthRules
 from app.services import health, jobs, nodes, offers
-from app.settings.tree import RetentionSettings
+from app.settings import RetentionSettings
 from app.store.db import Database
 from app.store.offers import OpenOffer
 from app.workers.sweeper import Sweeper

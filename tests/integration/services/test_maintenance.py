@@ -12,7 +12,7 @@ import pytest
 from app.core.health import HealthRules
 from app.services import maintenance
 from app.services.maintenance import Done
-from app.settings.tree import RetentionSettings
+from app.settings import RetentionSettings
 from app.store import partitions
 from app.store.db import Database
 from app.store.partitions import PARTITIONED
