@@ -88,7 +88,7 @@ chaos: $(STAMP) ## Run the whole engine under faults: 3 seeds of 1,500 jobs, and
 
 .PHONY: chaos-bugs
 chaos-bugs: $(STAMP) ## Plant each known kind of bug: the chaos suite must catch every one
-	@LONG_TESTS=1 $(BIN)/python -m pytest tests/chaos/test_bugs.py $(ARGS)
+	@LONG_TESTS=1 $(BIN)/python -m pytest tests/chaos/test_bugs.py -v $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/.bench ## Measure matching, claims, jobs, the API, decoding and indexing, against peers where there are any (ARGS=--json)

@@ -49,7 +49,7 @@ async def start(db: Database, after: int | None) -> int:
     that far.
     """
     async with db.unit() as uow:
-        first, end = await feed.beginning(uow), await feed.end(uow)
+        first, end = await feed.bounds(uow)
     if after is None:
         return first - 1
     if after < first - 1:

@@ -204,10 +204,14 @@ async def end(uow: UnitOfWork) -> int:
     return found or 0
 
 
-async def beginning(uow: UnitOfWork) -> int:
-    """The first position there still is; when there is none, the one that comes next."""
-    found: int | None = await uow.sql.fetchval("SELECT position FROM feed ORDER BY position LIMIT 1")
-    return found if found is not None else await end(uow) + 1
+async def bounds(uow: UnitOfWork) -> tuple[int, int]:
+    """The first position there still is, or else the one that comes next, and the feed's end, of one moment."""
+    row = await uow.sql.fetchrow(
+        """SELECT coalesce((SELECT position FROM feed ORDER BY position LIMIT 1), c.position + 1), c.position
+        FROM consumers c WHERE c.name = $1""",
+        SEQUENCER,
+    )
+    return (1, 0) if row is None else (row[0], row[1])
 
 
 async def ends(uow: UnitOfWork, accounts: Sequence[str]) -> dict[str, int]:

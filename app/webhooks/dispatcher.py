@@ -24,7 +24,7 @@ from app.webhooks.sender import Sender
 
 logger = logging.getLogger(__name__)
 
-LEASE_SLACK_S = 45.0
+LEASE_SLACK_S = 15.0
 """How much longer than a try a claim lasts: what is claimed is sent at once, and recorded when the try ends.
 """
 FAN_OUT_LIMIT = 500

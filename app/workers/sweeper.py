@@ -10,7 +10,7 @@ import time
 from app.core.errors import HaeError
 from app.core.health import HealthRules
 from app.services import health, maintenance, nodes
-from app.settings.tree import RetentionSettings
+from app.settings import RetentionSettings
 from app.store import idempotency
 from app.store.db import Database
 
