@@ -56,9 +56,23 @@ $(STAMP): requirements-dev.lock pyproject.toml
 demo: $(STAMP) ## Replay a GPU cluster's trace through the whole engine on the embedded servers
 	@$(BIN)/hae demo $(ARGS)
 
+# Two groups at once, as most tests wait for servers most of the time; each starts servers of its own. What the second
+# has to say comes when the first is done. With ARGS: one run of what they name.
+OUTSIDE := tests/conformance tests/e2e tests/http tests/chaos
+INSIDE := tests/unit tests/integration
+
 .PHONY: test
 test: $(STAMP) ## Run the tests on real PostgreSQL and Valkey
+ifneq ($(strip $(ARGS)),)
 	@$(BIN)/python -m pytest $(ARGS)
+else
+	@$(BIN)/python -m pytest -p no:cacheprovider $(OUTSIDE) >.outside.log 2>&1 & outside=$$!; \
+	trap 'kill $$outside 2>/dev/null || true' INT TERM; \
+	inside=0; $(BIN)/python -m pytest $(INSIDE) || inside=$$?; \
+	status=0; wait $$outside || status=$$?; \
+	cat .outside.log; rm -f .outside.log; \
+	test $$inside -eq 0 && test $$status -eq 0
+endif
 
 .PHONY: test-long
 test-long: $(STAMP) ## Run the chain's tests at full size, with what takes minutes

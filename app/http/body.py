@@ -42,7 +42,7 @@ _NO_BRACKET = bytes(byte for byte in range(256) if byte not in b"[]{}")
 # An answer names this many wrong fields at most: it must not grow with the request.
 _MAX_ERRORS = 50
 _BODY_HEADERS = (b"content-length", b"transfer-encoding")
-_DRAIN_MAX = 8 << 20
+_DRAIN_MAX = 20 << 20
 _MSGSPEC_PATH = re.compile(r"(?s)^(.*?)(?: - at `(?:key in )?\$(.*)`)?$")
 _FIELD_NAMED = re.compile(r"(?:unknown|required) field `(.*)`$")
 

@@ -13,7 +13,7 @@ from importlib.resources import files
 
 import asyncpg
 
-from app.core.errors import HaeError, Unavailable
+from app.core.errors import Unavailable
 from app.core.retry import backoff_s
 from app.settings import SettingsError
 
@@ -23,10 +23,8 @@ CONNECT_S = 3.0
 """A server that takes longer to let somebody in does not answer."""
 
 
-class WrongMigrations(HaeError):
-    """The database is older or newer than this code, which must leave it alone."""
-
-    code = "wrong_migrations"
+class WrongMigrations(Exception):
+    """The database is older or newer than this code, which must leave it alone: no process runs on it."""
 
 
 @dataclass(frozen=True, slots=True)

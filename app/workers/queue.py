@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 FULL = 32
 CROWD = 64
 """Signals in a wave from which on there may be enough for another beside it."""
-JOSTLE = 16
+JOSTLE = 8
 """Two waves side by side are too many where more than one in so many choices is held by the other."""
 APART_S = 5.0
 """For how long a second wave is not tried again then."""

@@ -67,7 +67,7 @@ async def test_a_body_that_is_too_large(still: Hae, route: Route) -> None:
     async with nothing_changes(still):
         for content in (body, chunks()):
             told = await refused(still, route, 413, code="body_too_large", content=content, headers=JSON)
-            assert "1 MiB" in told["next_action"]
+            assert f"{route.most >> 20} MiB" in told["next_action"]
 
 
 @each_body
