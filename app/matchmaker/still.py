@@ -11,6 +11,14 @@ from app.matchmaker.terms import price_term
 from app.matchmaker.types import Candidate
 
 
+_GPUS, _VRAM, _REPUTATION, _STATE, _CAPACITY, _ACTIVE, _CAPABILITIES, _REGION, _PENALTY, _TRIAL = (
+    (field.shift, field.most)
+    for field in (
+        p.GPUS, p.VRAM, p.REPUTATION, p.STATE, p.CAPACITY, p.ACTIVE, p.CAPABILITIES, p.REGION, p.PENALTY, p.TRIAL
+    )
+)  # fmt: skip
+
+
 class Still:
     """Some slots as they stood at one moment. ``models``: of each of them; ``regions``: all, by code."""
 
@@ -36,25 +44,26 @@ class Still:
         if self._rows is None:
             self._rows = list(zip(*(column.tolist() for column in self._columns), strict=True))
         have, traits, stake, price, completed, failed, response, version = self._rows[at]
+        # By position and without Field.of: half a dozen of these are made for every match.
         return NodeRecord(
-            id=node_id,
-            gpu_model=self._models[at],
-            gpus=p.GPUS.of(have),
-            vram_gb=p.VRAM.of(have),
-            capabilities=p.CAPABILITIES.of(traits),
-            region=self._regions[p.REGION.of(traits)],
-            reputation=p.REPUTATION.of(have),
-            stake=stake,
-            price=price,
-            jobs_completed=completed,
-            jobs_failed=failed,
-            response_ms=response,
-            state=p.STATES[p.STATE.of(have)],
-            capacity=p.CAPACITY.of(have),
-            active_jobs=p.ACTIVE.of(have),
-            version=version,
-            penalty=p.PENALTY.of(traits),
-            trial=p.TRIAL.of(traits),
+            node_id,
+            self._models[at],
+            have >> _GPUS[0] & _GPUS[1],
+            have >> _VRAM[0] & _VRAM[1],
+            traits >> _CAPABILITIES[0] & _CAPABILITIES[1],
+            self._regions[traits >> _REGION[0] & _REGION[1]],
+            have >> _REPUTATION[0] & _REPUTATION[1],
+            stake,
+            price,
+            completed,
+            failed,
+            response,
+            p.STATES[have >> _STATE[0] & _STATE[1]],
+            have >> _CAPACITY[0] & _CAPACITY[1],
+            have >> _ACTIVE[0] & _ACTIVE[1],
+            version,
+            traits >> _PENALTY[0] & _PENALTY[1],
+            traits >> _TRIAL[0] & _TRIAL[1],
         )
 
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 import msgspec
@@ -55,6 +55,11 @@ class UnitOfWork:
     hints: Hints = field(default_factory=Hints)
 
 
+_LIMITS: Final = {"idle_in_transaction_session_timeout": "30s"}
+"""A process that hangs in the middle of a transaction holds its rows no longer than that. PgBouncer takes no such
+parameters: there the server's own setting counts."""
+
+
 class Database:
     """A pool of at most ``pool_size`` connections to one PostgreSQL, opened when needed.
 
@@ -83,7 +88,7 @@ class Database:
             "timeout": 10.0,
             "max_inactive_connection_lifetime": 60.0,
             "statement_cache_size": 0 if pgbouncer else 512,
-            "server_settings": {"application_name": application},
+            "server_settings": {"application_name": application} | ({} if pgbouncer else _LIMITS),
             "init": _decode_json,
             # A unit of work leaves nothing behind in its session, so there is nothing to reset.
             "reset": _nothing,
@@ -169,6 +174,8 @@ _AWAY = (
     asyncpg.InternalClientError,
     # Shutdown, crash, start-up; a statement or session that an administrator or a time limit has ended.
     asyncpg.OperatorInterventionError,
+    # This process stood still in the middle of a transaction for so long that the server ended it.
+    asyncpg.IdleInTransactionSessionTimeoutError,
     # A primary that has become a standby.
     asyncpg.ReadOnlySQLTransactionError,
     OSError,

@@ -52,6 +52,26 @@ async def test_hints_are_told_after_the_commit_only(db: Database) -> None:
     assert [(hints.events, hints.jobs, seen) for hints, seen in told] == [(True, {"job_1"}, 1)]
 
 
+async def test_a_transaction_that_stands_still_is_ended_and_holds_nothing(db: Database) -> None:
+    await sql(db, TABLE)
+    await sql(db, "INSERT INTO notes VALUES (1, 'free')")
+    assert await sql(db, "SHOW idle_in_transaction_session_timeout") == [("30s",)]
+
+    async def stand_still() -> None:
+        async with db.unit() as uow:
+            await uow.sql.execute("SET LOCAL idle_in_transaction_session_timeout = '50ms'")
+            await uow.sql.execute("UPDATE notes SET what = 'held'")
+            # The server ends the session; nothing here tells of it before the next statement.
+            async with asyncio.timeout(20):
+                while await sql(db, "SELECT 1 FROM notes FOR UPDATE SKIP LOCKED") == []:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            await uow.sql.execute("SELECT 1")
+
+    with pytest.raises(Unavailable):
+        await stand_still()
+    assert await sql(db, "SELECT what FROM notes") == [("free",)]
+
+
 async def test_now_is_the_transactions_start_by_the_databases_clock(db: Database) -> None:
     async with db.unit() as uow:
         assert uow.now == await uow.sql.fetchval("SELECT now()")
