@@ -10,7 +10,6 @@ from app.matchmaker.policy import Policy
 from app.matchmaker.terms import price_term
 from app.matchmaker.types import Candidate
 
-
 _GPUS, _VRAM, _REPUTATION, _STATE, _CAPACITY, _ACTIVE, _CAPABILITIES, _REGION, _PENALTY, _TRIAL = (
     (field.shift, field.most)
     for field in (
