@@ -19,8 +19,9 @@ _LOOK_S = 0.05
 _RECENT_S = 3.0
 """Of a sign of life of a node that has died just now."""
 _JOB = {"type": "llm_inference", "prompt": "probe", "input": {"run_s": 0.1}}
-_MOVED = """SELECT at FROM job_history WHERE job_id = $1 AND attempt = $2 AND from_state IN ('assigned', 'running')
-    AND to_state NOT IN ('running', 'cancelling') ORDER BY seq LIMIT 1"""
+_MOVED = """SELECT at FROM job_history WHERE job_id = $1 AND attempt = $2
+    AND from_state IN ('assigned', 'running', 'cancelling') AND to_state NOT IN ('running', 'cancelling')
+    ORDER BY seq LIMIT 1"""
 
 
 async def connected(url: str) -> asyncpg.Connection[Any]:
