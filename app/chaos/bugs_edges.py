@@ -21,8 +21,8 @@ _ASYNC = Bug(
     (
         Change(
             "app.store.db",
-            '"server_settings": {"application_name": application},',
-            '"server_settings": {"application_name": application, "synchronous_commit": "off"},',
+            '"server_settings": {"application_name": application}',
+            '"server_settings": {"application_name": application, "synchronous_commit": "off"}',
         ),
     ),
     schema=("ALTER SYSTEM SET wal_writer_delay = '1s'", "SELECT pg_reload_conf()"),

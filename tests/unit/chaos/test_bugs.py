@@ -43,7 +43,7 @@ def test_a_planted_bug_is_in_what_is_imported_afterwards() -> None:
         "print(json.dumps(Database('postgresql://nowhere')._options['server_settings']))"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
-    assert json.loads(said) == {"application_name": "hae", "synchronous_commit": "off"}
+    assert json.loads(said)["synchronous_commit"] == "off"
 
 
 def test_bugs_touch_nothing_that_they_do_not_name() -> None:
