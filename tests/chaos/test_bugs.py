@@ -18,7 +18,7 @@ from app.chaos.run import ChaosOptions, run
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
-JOBS, SEED, RUN_S = 240, 1, 300
+JOBS, SEEDS, RUN_S = 240, (1, 2, 3), 300
 LONG = pytest.mark.skipif(not os.environ.get("LONG_TESTS"), reason="takes a minute a bug: LONG_TESTS=1")
 SMALL = Size(serves=1, workers=1, listeners=1, nodes=8, legacy=0)
 
@@ -38,11 +38,18 @@ async def test_the_smallest_run_catches_a_bug() -> None:
 @LONG
 @pytest.mark.parametrize("name", BUGS)
 def test_every_bug_is_caught(name: str) -> None:
+    """By one of the seeds that CI runs: some bugs do harm only when two things meet, which no seed can order."""
+    assert any(caught(name, seed) for seed in SEEDS)
+
+
+def caught(name: str, seed: int) -> bool:
+    """Whether a run with the bug tells of what it breaks."""
     faults = ",".join(BUGS[name].faults)
-    command = ["-m", "app", "chaos", "--seed", str(SEED), "--jobs", str(JOBS), "--faults", faults, "--bug", name]
+    command = ["-m", "app", "chaos", "--seed", str(seed), "--jobs", str(JOBS), "--faults", faults, "--bug", name]
     done = subprocess.run(
         [sys.executable, *command, "--json"], capture_output=True, text=True, timeout=RUN_S, check=False
     )
-    assert done.returncode == 1, f"exit code {done.returncode}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+    assert done.returncode in (0, 1), f"exit code {done.returncode}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
     violations = json.loads(done.stdout)["violations"]
-    assert shown(name, violations), violations
+    print(f"{name}, seed {seed}: {sorted(shown(name, violations)) or violations[:5]}")
+    return bool(shown(name, violations))
