@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import os
 import signal
-import sys
 import time
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import uvloop
 
 from app.bench.cpu import CpuTimes
 from app.bench.figures import percentile
+from app.bench.obeying import obey
 from app.bench.workload import request
 from app.node_worker.http1 import Http1
 
@@ -125,10 +123,5 @@ async def play(order: Order) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    gc.set_threshold(50_000, 20, 50)
-    print(json.dumps(uvloop.run(play(Order(**json.load(sys.stdin))))), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    obey(lambda order: play(Order(**order)))

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import os
-import sys
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-import uvloop
 
 from app.bench.cpu import CpuTimes
 from app.bench.figures import percentile
+from app.bench.obeying import obey
 from app.bench.workload import RESULT, request
 from app.node_worker.http1 import Http1
 
@@ -173,10 +171,5 @@ async def play(order: Order) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    gc.set_threshold(50_000, 20, 50)
-    print(json.dumps(uvloop.run(play(Order(**json.load(sys.stdin))))), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    obey(lambda order: play(Order(**order)))

@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import os
 import signal
-import sys
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import uvloop
-
 from app.bench.cpu import CpuTimes, postmaster
+from app.bench.obeying import obey
 from app.bench.workload import PRINCIPAL, RESULT, submission
 from app.core.errors import HaeError
 from app.core.events import SignalKind
@@ -243,11 +240,5 @@ async def _waves(db: Database, since: datetime) -> tuple[int, int]:
     return waves, merged
 
 
-def main() -> None:
-    gc.set_threshold(50_000, 20, 50)
-    order = Order(**json.load(sys.stdin))
-    print(json.dumps(uvloop.run(play(order, os.environ["DATABASE_URL"], os.environ["REDIS_URL"]))), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    obey(lambda order: play(Order(**order), os.environ["DATABASE_URL"], os.environ["REDIS_URL"]))

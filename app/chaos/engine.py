@@ -94,15 +94,9 @@ def settings(chain: Opened) -> dict[str, Any]:
         },
         "jobs": {"offer_ttl_s": 3.0, "queue_ttl_s": 60, "run_timeout_s": 12, "cancel_grace_s": 2.0, "max_retries": 5},
         "worker": {"sweep_s": 0.5, "poll_s": 0.25},
-        "solana": {
-            "node_registry_program_id": chain.node_registry,
-            "job_receipt_program_id": chain.job_receipt,
-            "payment_splitter_program_id": chain.payment_splitter,
-        },
+        "solana": chain.programs(),
         "chain": {
-            "hyper_mint": chain.hyper_mint,
-            "treasury": chain.treasury,
-            "incentive_pool": chain.incentive_pool,
+            **chain.accounts(),
             "spec_grace_s": 2.0,
             "scan_s": 1.0,
             "timeout_s": 3.0,

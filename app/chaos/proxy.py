@@ -6,7 +6,8 @@ import asyncio
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
+
+from app.demo.loopback import Loopback
 
 _CHUNK = 1 << 16
 _DRIP_BYTES = 64
@@ -27,31 +28,17 @@ class Trouble(StrEnum):
     """Everything arrives ``delay_s`` late."""
 
 
-class Link:
+class Link(Loopback):
     """An async context manager: listens on ``port`` of loopback, leads to ``upstream`` (a socket's path, or a port)."""
 
     def __init__(self, upstream: Path | int, *, delay_s: float = 0.15) -> None:
-        self.port = 0
+        super().__init__()
         self._upstream = upstream
         self._delay_s = delay_s
         self._trouble = Trouble.NONE
         self._passing = asyncio.Event()
         self._passing.set()
-        self._pipes: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
-
-    async def __aenter__(self) -> Link:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=_CHUNK)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.close()
-        for pipe in self._pipes:
-            pipe.cancel()
-        await asyncio.gather(*self._pipes, return_exceptions=True)
 
     def trouble(self, trouble: Trouble) -> None:
         """From now on this befalls the connections; NONE heals them."""
@@ -64,18 +51,7 @@ class Link:
             for writer in self._writers:
                 writer.transport.abort()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._pipes.add(task)
-        try:
-            await self._carry(reader, writer)
-        except (OSError, asyncio.CancelledError):
-            return
-        finally:
-            self._pipes.discard(task)
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         onward: asyncio.StreamWriter | None = None
         try:

@@ -7,11 +7,11 @@ import hashlib
 import json
 from collections.abc import Sequence
 from enum import StrEnum
-from types import TracebackType
 from typing import Any
 
 from app.chaos.history import History, Op, Outcome
 from app.core.events import EventKind
+from app.demo.loopback import Loopback
 from app.webhooks import signing
 
 COUNT = 20
@@ -51,30 +51,16 @@ def wanted(number: int) -> list[str]:
     return [_RARE[number % len(_RARE)].value]
 
 
-class Receivers:
+class Receivers(Loopback):
     """An async context manager: receivers ``r00`` to ``r19`` on one port. ``manner``: of each, by name."""
 
     def __init__(self, history: History) -> None:
+        super().__init__()
         self.secret = signing.new_secret()
         self.names = [f"r{number:02}" for number in range(COUNT)]
         self.manner = dict.fromkeys(self.names, Manner.GOOD)
         self.bad_signatures = 0
-        self.port = 0
         self._history = history
-        self._connections: set[asyncio.Task[None]] = set()
-
-    async def __aenter__(self) -> Receivers:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.close()
-        for connection in self._connections:
-            connection.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
 
     def misbehave(self, names: Sequence[str], manner: Manner) -> None:
         """From now on these answer like that."""
@@ -94,20 +80,9 @@ class Receivers:
         ]
         return {"endpoints": endpoints, "allow_networks": ["127.0.0.0/8"], "timeout_s": 1.5, "poll_s": 0.25}
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
-        try:
-            while await self._exchange(reader, writer):
-                pass
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError, IndexError):
-            return
-        except asyncio.CancelledError:
-            return
-        finally:
-            self._connections.discard(task)
-            writer.transport.abort()
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await self._exchange(reader, writer):
+            pass
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One request; whether the connection goes on."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from app.chaos.receivers import Receivers
 from app.chaos.servers import Servers
 from app.demo.api import ChainApi
 from app.demo.children import Children
+from app.demo.grounds import own_directory, started
 from app.node_worker.connections import Connections
 from app.store import migrate
 
@@ -69,12 +68,12 @@ async def staged(size: Size, seed: int, bug: str, note: Callable[[str], None]) -
     """
     history = History()
     async with AsyncExitStack() as stack:
-        directory = stack.enter_context(_directory())
+        directory = stack.enter_context(own_directory("hae-chaos-"))
         note("PostgreSQL, Valkey and a chain start")
         children = await stack.enter_async_context(Children())
         chain = await children.start("chain", ["app.demo.chain"])
         await chain.tell(onchain.order(size.nodes + size.legacy))
-        servers = await stack.enter_async_context(_servers(directory / "data"))
+        servers = await stack.enter_async_context(started(lambda: _servers(directory / "data")))
         receivers = await stack.enter_async_context(Receivers(history))
         opened = await onchain.opened(chain, engine.START_S)
         if bug:
@@ -151,39 +150,13 @@ async def _silence(world: World) -> None:
     await asyncio.gather(*(node.stop() for node in world.legacy))
 
 
-@contextmanager
-def _directory() -> Iterator[Path]:
-    """A directory that the servers can use: as root they run as another user, who must be able to enter it."""
-    path = Path(tempfile.mkdtemp(prefix="hae-chaos-"))
+def _servers(data_dir: Path) -> Servers:
+    """Both, started and migrated."""
+    servers = Servers(data_dir)
     try:
-        path.chmod(0o711)
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-
-
-@asynccontextmanager
-async def _servers(data_dir: Path) -> AsyncIterator[Servers]:
-    """Both, migrated; started in a thread, because starting blocks for seconds."""
-
-    def start() -> Servers:
-        servers = Servers(data_dir)
-        try:
-            servers.start()
-            migrate.upgrade(servers.database_url)
-        except BaseException:
-            servers.close()
-            raise
-        return servers
-
-    starting = asyncio.ensure_future(asyncio.to_thread(start))
-    try:
-        servers = await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        # The thread cannot be interrupted; what it started must not stay.
-        (await starting).close()
+        servers.start()
+        migrate.upgrade(servers.database_url)
+    except BaseException:
+        servers.close()
         raise
-    try:
-        yield servers
-    finally:
-        await asyncio.shield(asyncio.to_thread(servers.close))
+    return servers

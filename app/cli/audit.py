@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from app.cli.environment import CommandError, ConfigOption, environment
+from app.cli.asking import with_database
+from app.cli.environment import CommandError, ConfigOption
 from app.core.errors import NotFound
 from app.services.rerun import Outcome, Rerun, rerun
-from app.store.db import Database
 
 
 def add_to(cli: typer.Typer) -> None:
@@ -33,19 +32,10 @@ def audit(
 
     Example: hae audit job_01jd3k5m7p9r1t3v5x7z9b1d3f
     """
-    with environment(config, "audit", quiet=True) as settings:
-
-        async def once() -> list[Rerun]:
-            db = Database(settings.database.url, pool_size=1)
-            try:
-                return await rerun(db, job_id)
-            finally:
-                await db.close()
-
-        try:
-            found = asyncio.run(once())
-        except NotFound as error:
-            raise CommandError(error.detail) from error
+    try:
+        found = with_database(config, "audit", lambda db: rerun(db, job_id))
+    except NotFound as error:
+        raise CommandError(error.detail) from error
     identical = all(one.outcome is Outcome.IDENTICAL for one in found)
     differing = any(one.outcome is Outcome.DIFFERING for one in found)
     if as_json:

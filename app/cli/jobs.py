@@ -10,8 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from app.cli.asking import with_database
 from app.cli.environment import CommandError, ConfigOption
-from app.cli.jobs_dead import JobArgument, JsonOption, LimitOption, dead_commands, print_json, with_database
+from app.cli.jobs_dead import JobArgument, JsonOption, LimitOption, dead_commands, print_json
 from app.core.access import Principal, Scope
 from app.core.jobs import Job
 from app.core.requirements import JobType
@@ -61,7 +62,7 @@ def listing(
             found += more
         return found
 
-    found = with_database(config, look)
+    found = with_database(config, "jobs", look)
     told = [job_summary(job) for job in found]
     if as_json:
         print_json(told)
@@ -86,7 +87,7 @@ def show(job_id: JobArgument, as_json: JsonOption = False, config: ConfigOption 
         view = await jobs.get(db, OPERATOR, job_id)
         return view, (await jobs.history(db, OPERATOR, job_id))[0]
 
-    view, history = with_database(config, look)
+    view, history = with_database(config, "jobs", look)
     answer = msgspec.to_builtins(job_answer(view))
     moves = [{**row, "at": stamp(row["at"])} for row in history]
     if as_json:
@@ -134,7 +135,7 @@ def cancel(
             if not done.more:
                 return asked, []
 
-    asked, unknown = with_database(config, ask)
+    asked, unknown = with_database(config, "jobs", ask)
     if as_json:
         print_json({"requested": len(asked), "job_ids": asked, "unknown": unknown})
     else:
@@ -159,7 +160,7 @@ def rerun(
     Example: hae jobs rerun job_01jd3k5m7p9r1t3v5x7z9b1d3f --priority 9
     """
     changes = Changes(priority=priority, timeout_s=timeout_s, queue_ttl_s=queue_ttl_s)
-    made = with_database(config, lambda db: repeating.rerun(db, OPERATOR, job_id, changes))
+    made = with_database(config, "jobs", lambda db: repeating.rerun(db, OPERATOR, job_id, changes))
     if as_json:
         print_json({"job_id": made.job_id, "rerun_of": job_id})
     else:
@@ -174,7 +175,7 @@ def show_schedules(limit: LimitOption = 50, as_json: JsonOption = False, config:
     """
     from tools.schedules import schedule_answer
 
-    found = with_database(config, lambda db: schedules.listing(db, OPERATOR, "", limit))
+    found = with_database(config, "jobs", lambda db: schedules.listing(db, OPERATOR, "", limit))
     told = [schedule_answer(row) for row in found]
     if as_json:
         print_json(told)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -12,7 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from app.cli.environment import CommandError, ConfigOption, environment
+from app.cli.asking import with_database
+from app.cli.environment import CommandError, ConfigOption
 from app.services import dead
 from app.store.db import Database
 
@@ -32,26 +30,12 @@ def print_json(value: Any) -> None:
     print(msgspec.json.encode(value).decode())
 
 
-def with_database(config: Path | None, work: Callable[[Database], Awaitable[Answer]]) -> Answer:
-    """What ``work`` makes of the database that the settings name."""
-    with environment(config, "jobs", quiet=True) as settings:
-
-        async def once() -> Answer:
-            db = Database(settings.database.url, pool_size=1)
-            try:
-                return await work(db)
-            finally:
-                await db.close()
-
-        return asyncio.run(once())
-
-
 @dead_commands.command("list")
 def list_dead(limit: LimitOption = 50, as_json: JsonOption = False, config: ConfigOption = None) -> None:
     """Show the jobs that were given up, newest first, with the last error of each."""
     from tools.answers import stamp
 
-    found = with_database(config, lambda db: dead.listing(db, "", limit))
+    found = with_database(config, "jobs", lambda db: dead.listing(db, "", limit))
     if as_json:
         print_json([{**msgspec.to_builtins(one), "since": stamp(one.since)} for one in found])
         return
@@ -69,7 +53,7 @@ def show_dead(job_id: JobArgument, as_json: JsonOption = False, config: ConfigOp
     """
     from tools.answers import stamp
 
-    found = with_database(config, lambda db: dead.inspect(db, job_id))
+    found = with_database(config, "jobs", lambda db: dead.inspect(db, job_id))
     signals = [
         {
             "kind": one.kind,
@@ -113,7 +97,7 @@ def requeue(
             if not done.more:
                 return sorted(requeued), done.untouched
 
-    requeued, untouched = with_database(config, again)
+    requeued, untouched = with_database(config, "jobs", again)
     if as_json:
         print_json({"requeued": len(requeued), "job_ids": requeued, "untouched": untouched})
     else:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from app.cli.environment import ConfigOption, environment
+from app.cli.asking import with_database
+from app.cli.environment import ConfigOption
 from app.core.access import Scope
 from app.services import keys
-from app.store.db import Database
 
 commands = typer.Typer(no_args_is_help=True, help="API keys: create, list, set, revoke.")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead")]
@@ -49,7 +46,7 @@ def create(
     Example: hae keys create --scope agent --account alice
     """
     limits = keys.Limits(weight, _limit(max_active), _limit(max_queued))
-    key_id, secret = _with_database(config, lambda db: keys.create(db, account, scope, label, limits))
+    key_id, secret = with_database(config, "keys", lambda db: keys.create(db, account, scope, label, limits))
     if as_json:
         print(json.dumps({"id": key_id, "key": secret, "account": account, "scopes": [str(one) for one in scope]}))
     else:
@@ -59,7 +56,7 @@ def create(
 @commands.command("list")
 def listing(as_json: JsonOption = False, config: ConfigOption = None) -> None:
     """Show all keys, never their secrets."""
-    found = _with_database(config, keys.listing)
+    found = with_database(config, "keys", keys.listing)
     if as_json:
         print(json.dumps([{name: getattr(key, name) for name in key.__dataclass_fields__} for key in found]))
         return
@@ -91,8 +88,8 @@ def change(
 
     Example: hae keys set key_01jd3k5m7p9r1t3v5x7z9b1d3f --weight 3 --max-active 64
     """
-    limits = _with_database(
-        config, lambda db: keys.change(db, key_id, weight=weight, max_active=max_active, max_queued=max_queued)
+    limits = with_database(
+        config, "keys", lambda db: keys.change(db, key_id, weight=weight, max_active=max_active, max_queued=max_queued)
     )
     print(
         f"{key_id}: weight {limits.weight}, at most {_shown(limits.max_active)} slots held, "
@@ -103,7 +100,7 @@ def change(
 @commands.command()
 def revoke(key_id: Annotated[str, typer.Argument(help="The key's id, as listed")], config: ConfigOption = None) -> None:
     """End a key for good. Running servers refuse it within five seconds."""
-    _with_database(config, lambda db: keys.revoke(db, key_id))
+    with_database(config, "keys", lambda db: keys.revoke(db, key_id))
     print(f"revoked {key_id}")
 
 
@@ -113,16 +110,3 @@ def _limit(given: int) -> int | None:
 
 def _shown(limit: int | None) -> str:
     return "default" if limit is None else str(limit) if limit else "any"
-
-
-def _with_database(config: Path | None, work: Callable[[Database], Awaitable[Answer]]) -> Answer:
-    with environment(config, "keys", quiet=True) as settings:
-
-        async def once() -> Answer:
-            db = Database(settings.database.url, pool_size=1)
-            try:
-                return await work(db)
-            finally:
-                await db.close()
-
-        return asyncio.run(once())

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from app.cli.environment import ConfigOption, environment
+from app.cli.asking import with_database
+from app.cli.environment import ConfigOption
 from app.services.maintenance import Done, plan, run
-from app.store.db import Database
+from app.settings import load
 
 TRIES = 10
 
@@ -40,18 +40,10 @@ def maintenance(
 
     Examples: hae maintenance --dry-run; HAE_RETENTION_EVENTS_DAYS=30 hae maintenance --json
     """
-    with environment(config, "maintenance", quiet=True) as settings:
-
-        async def once() -> Done:
-            db = Database(settings.database.url, pool_size=1)
-            try:
-                if dry_run:
-                    return await plan(db, settings.retention)
-                return await run(db, settings.retention, tries=TRIES)
-            finally:
-                await db.close()
-
-        done = asyncio.run(once())
+    retention = load(config).retention
+    done = with_database(
+        config, "maintenance", lambda db: plan(db, retention) if dry_run else run(db, retention, tries=TRIES)
+    )
     if as_json:
         print(json.dumps({"dry_run": dry_run, **asdict(done)}))
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from dataclasses import asdict
@@ -13,7 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from app.cli.environment import CommandError, ConfigOption, environment
+from app.cli.asking import with_database
+from app.cli.environment import CommandError, ConfigOption
 from app.cli.simulating import INTERRUPTED, Progress, asked_rightly, chart, rules, stoppable, table
 from app.demo.trace import load_nodes
 from app.matchmaker.policy import POLICIES, get_policy, policies, policy_problems
@@ -24,7 +24,6 @@ from app.simulate.recorded import recorded_jobs, recorded_network, recorded_outc
 from app.simulate.results import Outcome
 from app.simulate.traced import busiest_hours, traced_network
 from app.simulate.workload import Scene
-from app.store.db import Database
 
 commands = typer.Typer(no_args_is_help=True, help="Match policies: list, record, compare.")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead")]
@@ -71,16 +70,7 @@ def record(
 
     No payloads, accounts or wallets; API keys as hashes of their ids. The database is only read.
     """
-    with environment(config, "policy", quiet=True) as settings:
-
-        async def once() -> Recording:
-            db = Database(settings.database.url, pool_size=1)
-            try:
-                return await recording.record(db, hours)
-            finally:
-                await db.close()
-
-        recorded = asyncio.run(once())
+    recorded = with_database(config, "policy", lambda db: recording.record(db, hours))
     try:
         with out.open("wb") as file:
             file.writelines(recording.lines(recorded))

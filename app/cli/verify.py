@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from dataclasses import asdict
@@ -11,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from app.cli.environment import CommandError, ConfigOption, environment
+from app.cli.asking import with_database
+from app.cli.environment import CommandError, ConfigOption
 from app.services.verify import Report, verify
-from app.store.db import Database
 
 
 def add_to(cli: typer.Typer) -> None:
@@ -41,23 +40,9 @@ def verify_database(
     Example: hae verify --json
     """
     begin = _time(since)
-    with environment(config, "verify", quiet=True) as settings:
-
-        async def once() -> Report:
-            db = Database(
-                settings.database.url, pool_size=1, pgbouncer=settings.database.pgbouncer, application="hae verify"
-            )
-            try:
-                return await verify(
-                    db,
-                    account=account or None,
-                    since=begin,
-                    told=_progress(),
-                )
-            finally:
-                await db.close()
-
-        report = asyncio.run(once())
+    report = with_database(
+        config, "verify", lambda db: verify(db, account=account or None, since=begin, told=_progress())
+    )
     if as_json:
         print(json.dumps(asdict(report)))
     else:

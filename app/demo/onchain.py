@@ -76,6 +76,18 @@ class Opened(msgspec.Struct, frozen=True):
     treasury: str
     incentive_pool: str
 
+    def programs(self) -> dict[str, str]:
+        """The programs, as the section ``solana`` of a configuration names them."""
+        return {
+            "node_registry_program_id": self.node_registry,
+            "job_receipt_program_id": self.job_receipt,
+            "payment_splitter_program_id": self.payment_splitter,
+        }
+
+    def accounts(self) -> dict[str, str]:
+        """Whom payments go to and in what, as the section ``chain`` names it."""
+        return {"hyper_mint": self.hyper_mint, "treasury": self.treasury, "incentive_pool": self.incentive_pool}
+
 
 class CreateJob(msgspec.Struct, frozen=True):
     """A job to create. ``client``: its number; ``price``: base units; ``type``: the chain's number."""

@@ -6,8 +6,8 @@ import asyncio
 import json
 import time
 from dataclasses import dataclass
-from types import TracebackType
 
+from app.demo.loopback import Loopback
 from app.webhooks import signing
 
 DISCORD, SLACK, CUSTOM = "discord", "slack", "custom"
@@ -32,7 +32,7 @@ class Ended:
     completed: bool
 
 
-class Receivers:
+class Receivers(Loopback):
     """An async context manager. ``delivered``: good messages by receiver; ``refused``: those that were not.
 
     A custom message is good when its Standard Webhooks signature is, and counts once however often it is sent (it is
@@ -40,26 +40,12 @@ class Receivers:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.secret = signing.new_secret()
         self.delivered = dict.fromkeys(SUBSCRIBED, 0)
         self.refused = 0
-        self.port = 0
         self.ends: asyncio.Queue[Ended] = asyncio.Queue()
         self._seen: set[str] = set()
-        self._connections: set[asyncio.Task[None]] = set()
-
-    async def __aenter__(self) -> Receivers:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.close()
-        for connection in self._connections:
-            connection.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
 
     @property
     def total(self) -> int:
@@ -74,29 +60,18 @@ class Receivers:
         ]
         return {"endpoints": endpoints, "allow_networks": ["127.0.0.0/8"]}
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
-        try:
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-                request, *lines = head.rstrip("\r\n").split("\r\n")
-                headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-                length = int(headers.get("content-length", "0"))
-                if length > _LARGEST_BODY:
-                    return
-                status = self._take(request.split(" ")[1].strip("/"), headers, await reader.readexactly(length))
-                answer = f"HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n"
-                writer.write(answer.encode())
-                await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError, IndexError):
-            return
-        except asyncio.CancelledError:
-            return
-        finally:
-            self._connections.discard(task)
-            writer.transport.abort()
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            request, *lines = head.rstrip("\r\n").split("\r\n")
+            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+            length = int(headers.get("content-length", "0"))
+            if length > _LARGEST_BODY:
+                return
+            status = self._take(request.split(" ")[1].strip("/"), headers, await reader.readexactly(length))
+            answer = f"HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n"
+            writer.write(answer.encode())
+            await writer.drain()
 
     def _take(self, name: str, headers: dict[str, str], body: bytes) -> str:
         if name == CUSTOM:

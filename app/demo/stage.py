@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import msgspec
 from app import embedded
 from app.core.access import Scope
 from app.demo.children import Child, Children, DemoError
+from app.demo.grounds import own_directory, started
 from app.demo.onchain import ChainOrder, Opened, node_on_chain
 from app.demo.receivers import Receivers
 from app.demo.scenario import FleetNode, FleetOrder, Scenario
@@ -72,14 +71,14 @@ async def staged(scenario: Scenario) -> AsyncIterator[Stage]:
     are registering.
     """
     async with AsyncExitStack() as stack:
-        directory = stack.enter_context(_directory())
+        directory = stack.enter_context(own_directory("hae-demo-"))
         children = await stack.enter_async_context(Children())
         # Their imports, and the nodes' registration on chain, take as long as PostgreSQL's first start: all at once.
         ledger = await children.start("chain", ["app.demo.chain"])
         await ledger.tell(msgspec.json.encode(_chain_order(scenario)))
         living = [await children.start("fleet", ["app.demo.fleet"]) for _ in scenario.fleets]
         doomed = await children.start("doomed fleet", ["app.demo.fleet"])
-        servers = await stack.enter_async_context(_servers(directory / "data"))
+        servers = await stack.enter_async_context(started(lambda: _servers(directory / "data")))
         receivers = await stack.enter_async_context(Receivers())
         chain = msgspec.json.decode(await ledger.says("{", START_S), type=Opened)
         config = directory / "demo.json"
@@ -135,14 +134,10 @@ def _settings(nodes: int, chain: Opened) -> dict[str, object]:
         "solana": {
             "rpc_url": chain.url,
             "ws_url": chain.ws_url,
-            "node_registry_program_id": chain.node_registry,
-            "job_receipt_program_id": chain.job_receipt,
-            "payment_splitter_program_id": chain.payment_splitter,
+            **chain.programs(),
         },
         "chain": {
-            "hyper_mint": chain.hyper_mint,
-            "treasury": chain.treasury,
-            "incentive_pool": chain.incentive_pool,
+            **chain.accounts(),
             "spec_grace_s": 3.0,
             "scan_s": 1.0,
             # As deep as a fork can go, and a little more.
@@ -156,38 +151,12 @@ def _order(url: str, key: str, seed: int, nodes: list[FleetNode]) -> bytes:
     return msgspec.json.encode(FleetOrder(url, key, seed, nodes))
 
 
-@contextmanager
-def _directory() -> Iterator[Path]:
-    """A directory that the servers can use: as root they run as another user, who must be able to enter it."""
-    path = Path(tempfile.mkdtemp(prefix="hae-demo-"))
+def _servers(data_dir: Path) -> EmbeddedServers:
+    """PostgreSQL and Valkey, migrated."""
+    servers = embedded.start(data_dir)
     try:
-        path.chmod(0o711)
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-
-
-@asynccontextmanager
-async def _servers(data_dir: Path) -> AsyncIterator[EmbeddedServers]:
-    """PostgreSQL and Valkey, migrated; started in a thread, because starting blocks for seconds."""
-
-    def start() -> EmbeddedServers:
-        servers = embedded.start(data_dir)
-        try:
-            migrate.upgrade(servers.database_url)
-        except BaseException:
-            servers.close()
-            raise
-        return servers
-
-    starting = asyncio.ensure_future(asyncio.to_thread(start))
-    try:
-        servers = await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        # The thread cannot be interrupted; what it started must not stay.
-        (await starting).close()
+        migrate.upgrade(servers.database_url)
+    except BaseException:
+        servers.close()
         raise
-    try:
-        yield servers
-    finally:
-        await asyncio.shield(asyncio.to_thread(servers.close))
+    return servers

@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
-import sys
 
 import pytest
 
 from app.store.db import Database
 from tests import factories
 from tests.factories import sql
+from tests.support.processes import run_hae
 
 pytestmark = pytest.mark.e2e
 
 
 def audit(database_url: str, redis_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "DATABASE_URL": database_url, "REDIS_URL": redis_url}
-    return subprocess.run(
-        [sys.executable, "-m", "app", "audit", *arguments],
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_hae(database_url, redis_url, "audit", *arguments)
 
 
 async def matched(database_url: str) -> tuple[str, str]:

@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
-import sys
 from datetime import date
 
 import pytest
 
 from app.store import partitions
 from app.store.db import Database
+from tests.support.processes import run_hae
 
 pytestmark = pytest.mark.e2e
 
 
 def maintenance(database_url: str, redis_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "DATABASE_URL": database_url, "REDIS_URL": redis_url, "HAE_RETENTION_HISTORY_DAYS": "30"}
-    return subprocess.run(
-        [sys.executable, "-m", "app", "maintenance", *arguments],
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_hae(database_url, redis_url, "maintenance", *arguments, env={"HAE_RETENTION_HISTORY_DAYS": "30"})
 
 
 async def _with_an_old_month(database_url: str) -> None:

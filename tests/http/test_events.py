@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 
 import httpx
@@ -12,6 +11,7 @@ import pytest
 from app.http.routes import events as routes
 from tests.http.catalogue import JOB
 from tests.http.conftest import as_, make_keys
+from tests.support.event_stream import events_in
 from tests.support.live_engine import Hae, Node, problem_of, running_engine, settings_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -37,24 +37,11 @@ async def end(hae: Hae, name: str = "ops") -> int:
 
 async def streamed(http: httpx.AsyncClient, count: int, last: str = "", **query: Any) -> list[dict[str, Any]]:
     """``count`` events of a stream, or all until it ends."""
-    found: list[dict[str, Any]] = []
-    event: dict[str, Any] = {}
     headers = {**STREAM, "last-event-id": last} if last else STREAM
     async with http.stream("GET", "/v1/events", params=query, headers=headers) as answer:
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/event-stream")
-        async for line in answer.aiter_lines():
-            name, _, value = line.partition(": ")
-            if name == "data":
-                event["data"] = json.loads(value)
-            elif name:
-                event[name] = value
-            elif "data" in event:
-                found.append(event)
-                event = {}
-                if len(found) == count:
-                    break
-    return found
+        return await events_in(answer.aiter_lines(), count)
 
 
 async def submit(hae: Hae, name: str, gpu: str) -> str:

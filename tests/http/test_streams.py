@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,6 +13,7 @@ from app.http.routes import job_stream
 from app.services.desk import Desk
 from tests.http.catalogue import JOB
 from tests.http.conftest import as_, make_keys
+from tests.support.event_stream import events_in
 from tests.support.live_engine import Hae, Node, running_engine, settings_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -30,20 +30,7 @@ async def lines(http: httpx.AsyncClient, job_id: str, last: str = "") -> AsyncIt
 
 async def events(http: httpx.AsyncClient, job_id: str, last: str = "", limit: int = 0) -> list[dict[str, Any]]:
     """Events until the stream ends, or ``limit`` of them."""
-    found: list[dict[str, Any]] = []
-    event: dict[str, Any] = {}
-    async for line in lines(http, job_id, last):
-        name, _, value = line.partition(": ")
-        if name == "data":
-            event["data"] = json.loads(value)
-        elif name:
-            event[name] = value
-        elif "data" in event:
-            found.append(event)
-            event = {}
-            if len(found) == limit:
-                break
-    return found
+    return await events_in(lines(http, job_id, last), limit)
 
 
 async def node_and_job(hae: Hae, gpu: str) -> tuple[Node, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -25,6 +26,20 @@ NO_CHAIN = {
     "PAYMENT_SPLITTER_PROGRAM_ID": "Config1111111111111111111111111111111111111",
 }
 """A chain whose nodes do not answer: enough for a listener to lead or stand by."""
+
+
+def run_hae(
+    database_url: str, redis_url: str, *arguments: str, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end on these servers."""
+    return subprocess.run(
+        [*HAE, *arguments],
+        env={**os.environ, "DATABASE_URL": database_url, "REDIS_URL": redis_url, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 @dataclass
