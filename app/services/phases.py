@@ -167,7 +167,9 @@ def _who_ended(visit: Visit) -> tuple[Reason, str]:
         return _who_cancelled(visit)
     if visit.report is not None:
         return Reason.STOPPED, visit.job.node_id or ENGINE
-    return Reason.CANCEL_GRACE_OVER, ENGINE
+    if not visit.node_online:
+        return Reason.NODE_OFFLINE, ENGINE
+    return (Reason.LEASE_LOST if visit.lease_lost else Reason.CANCEL_GRACE_OVER), ENGINE
 
 
 def settle(wave: Wave, visit: Visit) -> None:

@@ -65,6 +65,7 @@ class ViewKeeper:
         self.matchmaker = matchmaker
         self.refresh_s = refresh_s
         self.lock = asyncio.Lock()
+        self._looking = asyncio.Lock()
         self._stream = stream
         self._since = 0
         self._refreshed = float("-inf")
@@ -99,7 +100,8 @@ class ViewKeeper:
 
     async def refresh(self) -> None:
         """Bring the view up to now. Raises Unavailable when Postgres is away; the view then keeps its last state."""
-        async with self.lock, self.db.unit() as uow:
+        # The connection first, as waves do: who waits for one must not keep the view from those who have theirs.
+        async with self.db.unit() as uow, self.lock:
             await self.refresh_in(uow)
 
     async def refresh_in(self, uow: UnitOfWork) -> None:
@@ -125,11 +127,10 @@ class ViewKeeper:
         there is nothing new since a look not older than REPAIR_S. Looks, if need be; raises Unavailable as refresh."""
         if self._is_fresh():
             return
-        async with self.lock:
+        async with self._looking:
             # Of many that found it old, the first has refreshed it for all.
             if not self._is_fresh():
-                async with self.db.unit() as uow:
-                    await self.refresh_in(uow)
+                await self.refresh()
 
     async def run(self, stop: asyncio.Event, every_s: float | None = None) -> None:
         """Refresh until ``stop``, or only every ``every_s`` seconds; an absent database is tried again, never fatal."""

@@ -197,7 +197,8 @@ def _timers(wave: Wave, changed: list[Visit]) -> list[tuple[str, SignalKind, dat
         if visit.new_offer is not None:
             timers.append((job.id, SignalKind.OFFER_EXPIRED, visit.new_offer.expires_at))
         elif job.state is JobState.PENDING:
-            waiting = job.not_before if waits(job, wave.now) else None
+            # A pause does not outlast the job's deadline.
+            waiting = min(job.not_before, job.expires_at) if job.not_before and waits(job, wave.now) else None
             timers.append((job.id, SignalKind.MATCH_DUE, waiting or visit.next_look or wave.now))
         elif job.state is JobState.CANCELLING:
             timers.append((job.id, SignalKind.CANCEL_DUE, job.cancel_by))

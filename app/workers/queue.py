@@ -9,6 +9,7 @@ import time
 
 from app.core.errors import HaeError
 from app.core.retry import backoff_s
+from app.services.background import keep_running
 from app.store import signals
 from graphs.runtime import WaveReport, WaveRunner
 
@@ -45,12 +46,16 @@ class WaveLoop:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop``; the waves under way are finished first. An absent database is waited out."""
-        helper = asyncio.create_task(self._help(stop))
+        helper = asyncio.create_task(keep_running(self._help, stop))
         try:
             await self._lead(stop)
-        finally:
-            self._crowded.set()
-            await helper
+        except BaseException:
+            # Its wave is rolled back; whoever restarts the loop has another helper.
+            helper.cancel()
+            await asyncio.wait((helper,))
+            raise
+        self._crowded.set()
+        await helper
 
     async def _lead(self, stop: asyncio.Event) -> None:
         failures = 0

@@ -1,4 +1,4 @@
-"""Composition root of the background process: waves, view, sweeper, feed, webhooks, hints."""
+"""Composition root of the background process: waves, view, sweeper, housekeeper, feed, webhooks, hints."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from app.webhooks.configured import endpoints_from
 from app.webhooks.dispatcher import Dispatcher
 from app.webhooks.guard import Guard
 from app.webhooks.sender import Limits, Sender
+from app.workers.housekeeper import Housekeeper
 from app.workers.queue import WaveLoop
 from app.workers.scheduler import scheduler_from
 from app.workers.sequencer import Sequencer
@@ -63,10 +64,9 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
             sweep_s=settings.worker.sweep_s,
             offline_after_s=settings.nodes.offline_after_s,
             lease_s=settings.nodes.lease_s,
-            idempotency_ttl_s=settings.jobs.idempotency_ttl_s,
             health_rules=rules_from(settings.nodes),
-            retention=settings.retention,
         )
+        housekeeper = Housekeeper(db, idempotency_ttl_s=settings.jobs.idempotency_ttl_s, retention=settings.retention)
         guard = Guard(settings.webhooks.allow_networks)
         limits = Limits(total_s=settings.webhooks.timeout_s, concurrency=settings.webhooks.concurrency)
         sender = await stack.enter_async_context(Sender(guard, limits))
@@ -91,6 +91,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
             views.listen(stop),
             waves.run(stop),
             sweeper.run(stop),
+            housekeeper.run(stop),
             scheduler_from(settings, db).run(stop),
             sequencer.run(stop),
             dispatcher.run(stop),

@@ -1,5 +1,5 @@
-"""The sweeper: finds what no message tells of, again and again: silent nodes, penalties and suspensions
-that run out, old idempotency keys, partitions to make and to drop."""
+"""The sweeper: finds what no message tells of, again and again: silent nodes, leases that are over, penalties and
+suspensions that run out."""
 
 from __future__ import annotations
 
@@ -9,21 +9,13 @@ import time
 
 from app.core.errors import HaeError
 from app.core.health import HealthRules
-from app.services import health, maintenance, nodes
-from app.settings import RetentionSettings
-from app.store import idempotency
+from app.services import health, nodes
 from app.store.db import Database
 
 log = logging.getLogger(__name__)
 
-FORGOTTEN_AT_ONCE = 5000
-"""Idempotency keys."""
-HOUSEKEEPING_S = 60.0
-MAINTENANCE_S = 3600.0
 PAUSE_SHARE = 20.0
-"""How much longer than a look through the leases, or through the counts, the pause after it is."""
-MANY_COUNTS = 200
-"""Changes of counts that are worth merging."""
+"""How much longer than a look through the leases the pause after it is."""
 UNWATCHED_S = 5.0
 """The longest time between looks for silent nodes, each of which reads all heartbeats."""
 
@@ -44,26 +36,18 @@ class Sweeper:
         sweep_s: float,
         offline_after_s: float,
         lease_s: float,
-        idempotency_ttl_s: float,
         health_rules: HealthRules,
-        retention: RetentionSettings,
         grace_s: float = 30.0,
     ) -> None:
         self.db = db
         self.health_rules = health_rules
-        self.retention = retention
         self.sweep_s = sweep_s
         self.offline_after_s = offline_after_s
-        self.idempotency_ttl_s = idempotency_ttl_s
         self.lease_s = lease_s
         self.grace_s = min(grace_s, offline_after_s)
         self._lease_grace_s = min(grace_s, lease_s)
         self._not_before = 0.0
         self._leases_from = 0.0
-        self._counts_from = 0.0
-        self._housekeeping_from = 0.0
-        self._maintenance_from = 0.0
-        self._left: list[str] = []
 
     async def run(self, stop: asyncio.Event) -> None:
         """Sweep until ``stop``; an absent database is waited out."""
@@ -95,26 +79,6 @@ class Sweeper:
         now = time.monotonic()
         self._leases_from = now + PAUSE_SHARE * (now - began)
 
-    async def _fold_counts(self) -> None:
-        began = time.monotonic()
-        if began < self._counts_from:
-            return
-        await maintenance.fold_counts(self.db, at_least=MANY_COUNTS)
-        now = time.monotonic()
-        self._counts_from = now + PAUSE_SHARE * (now - began)
-
-    async def _maintain(self) -> None:
-        done = await maintenance.run(self.db, self.retention)
-        for name in done.made:
-            log.info("made %s", name)
-        for name in done.dropped:
-            log.info("dropped %s", name)
-        if done.left != self._left:
-            for line in done.left:
-                log.warning("maintenance %s", line)
-        self._left = done.left
-        self._maintenance_from = time.monotonic() + (HOUSEKEEPING_S if done.left else MAINTENANCE_S)
-
     async def sweep_once(self) -> int:
         """Sweep now; how many nodes went offline."""
         now = time.monotonic()
@@ -132,13 +96,4 @@ class Sweeper:
         if freed:
             log.info("%d nodes have cooled down and may come back", freed)
         await health.decay(self.db, self.health_rules)
-        await self._fold_counts()
-        if now >= self._housekeeping_from:
-            async with self.db.unit() as uow:
-                forgotten = await idempotency.forget(uow, self.idempotency_ttl_s, FORGOTTEN_AT_ONCE)
-            # With more to forget, the next sweep goes on: what is urgent does not wait for it.
-            if forgotten < FORGOTTEN_AT_ONCE:
-                self._housekeeping_from = now + HOUSEKEEPING_S
-        if now >= self._maintenance_from:
-            await self._maintain()
         return gone

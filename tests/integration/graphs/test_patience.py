@@ -149,3 +149,19 @@ async def test_a_job_starts_at_its_time_and_not_before(db: Database) -> None:
     kinds = [one[0] for one in await sql(db, "SELECT kind FROM events WHERE job_id = $1 ORDER BY seq", started)]
     assert kinds == ["job_submitted", "job_released", "job_offered"]
     await invariants.check(db, waves.views)
+
+
+async def test_a_pause_does_not_outlast_the_jobs_deadline(db: Database) -> None:
+    waves = factories.runner(db)
+    await factories.node(db)
+    (job_id,) = await factories.submit(db, deadline_s=60, retry_backoff_s=3600, retry_backoff_max_s=3600)
+    await factories.run_waves(waves)
+    await fail(db, waves, job_id)
+    ((looked_at, deadline),) = await sql(
+        db, "SELECT s.due_at, j.deadline_at FROM jobs j JOIN signals s ON s.job_id = j.id WHERE j.id = $1", job_id
+    )
+    assert looked_at == deadline
+    await sql(db, "UPDATE jobs SET deadline_at = now(), expires_at = now() WHERE id = $1", job_id)
+    await factories.wake(db, [job_id])
+    await factories.run_waves(waves)
+    assert await row(db, job_id, "state, reason") == ("expired", "deadline_passed")

@@ -10,7 +10,6 @@ import pytest
 from app.core.errors import Unavailable
 from app.core.health import HealthRules
 from app.services import health, jobs, nodes, offers
-from app.settings import RetentionSettings
 from app.store.db import Database
 from app.store.offers import OpenOffer
 from app.workers.sweeper import Sweeper
@@ -191,9 +190,7 @@ async def test_the_sweeper_lets_back_and_lets_penalties_fall(db: Database, waves
         sweep_s=1.0,
         offline_after_s=300.0,
         lease_s=150.0,
-        idempotency_ttl_s=600.0,
         health_rules=RULES,
-        retention=RetentionSettings(),
     )
     await sweeper.sweep_once()
     assert await health_of(db, node) == ("suspended", 300, 0, 2, 1, 60)

@@ -9,14 +9,13 @@ from datetime import date
 import asyncpg
 import pytest
 
-from app.core.health import HealthRules
 from app.services import maintenance
 from app.services.maintenance import Done
 from app.settings import RetentionSettings
 from app.store import partitions
 from app.store.db import Database
 from app.store.partitions import PARTITIONED
-from app.workers.sweeper import Sweeper
+from app.workers.housekeeper import Housekeeper
 from tests import factories
 from tests.factories import sql
 
@@ -115,29 +114,21 @@ async def test_a_user_who_may_not_is_told_who_should(db: Database, old: list[str
     assert done.left and all("may not make and drop partitions" in line for line in done.left)
 
 
-async def test_the_sweeper_does_it_and_tells(db: Database, old: list[str], caplog: pytest.LogCaptureFixture) -> None:
+async def test_housekeeping_does_it_and_tells(db: Database, old: list[str], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    sweeper = Sweeper(
-        db,
-        sweep_s=1.0,
-        offline_after_s=300.0,
-        lease_s=150.0,
-        idempotency_ttl_s=600.0,
-        health_rules=HealthRules(),
-        retention=SHORT,
-    )
+    housekeeper = Housekeeper(db, idempotency_ttl_s=600.0, retention=SHORT)
     await factories.submit(db, 1, idempotency_key="kept")
     await sql(db, "INSERT INTO idempotency_keys VALUES ('acme', 'old', '', 'job_1', now() - interval '601 s')")
     reader = await asyncpg.connect(db.url)
     try:
         await reader.execute("BEGIN; SELECT FROM deliveries")
-        await sweeper.sweep_once()
+        await housekeeper.keep_once()
     finally:
         await reader.close()
     assert await sql(db, "SELECT key FROM idempotency_keys") == [("kept",)]
     assert "maintenance could not drop deliveries_2020_01" in caplog.text
     assert "dropped events_2020_01" in caplog.text and "dropped deliveries_2020_01" not in caplog.text
     # What was left is tried again much sooner than the rest.
-    sweeper._maintenance_from = 0.0
-    await sweeper.sweep_once()
+    housekeeper._maintenance_from = 0.0
+    await housekeeper.keep_once()
     assert "dropped deliveries_2020_01" in caplog.text

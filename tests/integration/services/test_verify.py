@@ -278,6 +278,10 @@ TAMPERED = {
         "WHERE position = 3", {"feed_twice", "feed_end"}),
     "a position of nothing": ("UPDATE feed SET event_id = 'evt_x' WHERE position = 4", {"feed_strange", "feed_missed"}),
     "the sequencer put back": ("UPDATE consumers SET position = 3 WHERE name = 'sequencer'", {"feed_end"}),
+    "a state that there is not": (
+        "UPDATE job_history SET to_state = 'done' WHERE to_state = 'assigned' AND job_id = (SELECT job_id FROM "
+        "job_history WHERE to_state = 'completed' ORDER BY seq LIMIT 1)",
+        {"history_hash", "history_move", "history_order", "event_off"}),
     "a node that has too little": (
         "UPDATE nodes SET capacity = 1 WHERE active_jobs < 2", {"node_capacity"}),
 }  # fmt: skip

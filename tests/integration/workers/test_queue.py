@@ -72,3 +72,19 @@ async def test_waves_that_want_the_same_nodes_do_not_stay_side_by_side(db: Datab
         await loop._run_wave()
     loop._claimed(queue.CROWD)
     assert not loop._crowded.is_set()
+
+
+async def test_an_error_that_nobody_foresaw_ends_the_loop_for_whoever_restarts_it(db: Database) -> None:
+    class Broken:
+        def __init__(self) -> None:
+            self.db = db
+
+        async def run_once(self, claimed: Any) -> Any:
+            claimed(queue.CROWD)
+            await asyncio.sleep(0)
+            raise LookupError
+
+    broken: Any = Broken()
+    async with asyncio.timeout(20):
+        with pytest.raises(LookupError):
+            await WaveLoop(broken, 0.05).run(asyncio.Event())
