@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -49,6 +49,10 @@ def time_of(text: str, field: str) -> datetime | None:
         raise InvalidInput(f"{field}: there is no time {text[:40]!r}", field=field) from None
     if at.tzinfo is None:
         raise InvalidInput(f"{field} needs a zone, such as Z for UTC", field=field)
+    try:
+        at.astimezone(UTC)
+    except OverflowError:
+        raise InvalidInput(f"{field}: there is no time {text[:40]!r}", field=field) from None
     return at
 
 

@@ -100,8 +100,9 @@ async def move_cursor(db: Database, principal: Principal, name: str, position: i
         end = await feed.end(uow)
         if position > end:
             raise InvalidInput(f"the feed ends at position {end}", field="position")
-        others = await feed.consumers(uow, _prefix(principal))
-        if len(others) >= CONSUMERS and row_name not in others:
+        # Only a new name is counted: the others are moved all the time.
+        new = await feed.cursor(uow, row_name) is None
+        if new and len(await feed.consumers(uow, _prefix(principal))) >= CONSUMERS:
             raise Conflict(
                 f"this account has {CONSUMERS} consumers, the most there can be",
                 code="too_many_consumers",

@@ -62,13 +62,19 @@ def _history(rows: JobRows, whole: bool, since: datetime | None) -> Iterator[tup
         yield "job_final", f"is {job.state} and was finished {job.finished_at}"
 
 
+_MOVES = {source.value: {target.value for target in targets} for source, targets in JOB_MOVES.items()}
+_SETTLEMENTS = {source.value: {target.value for target in targets} for source, targets in SETTLEMENT_MOVES.items()}
+_TOLD = {state.value: kind.value for state, kind in JOB_EVENT.items()}
+_TOLD_OF_PAYMENT = {settlement.value: kind.value for settlement, kind in SETTLEMENT_EVENT.items()}
+"""By the words in the rows, which need not be ones that there are."""
+
 _FIRST = (JobState.PENDING, JobState.SCHEDULED, JobState.BLOCKED)
 
 
 def _follows(before: HistoryRow, row: HistoryRow, number: int) -> Iterator[tuple[str, str]]:
     if row.source != before.target:
         yield "history_order", f"row {number} leaves {row.source}, the row before came to {before.target}"
-    elif JobState(row.target) not in JOB_MOVES[JobState(row.source)]:
+    elif row.target not in _MOVES.get(row.source or "", ()):
         yield "history_move", f"row {number} moves {row.source} → {row.target}"
     risen = before.target == JobState.PENDING and before.source not in (None, JobState.SCHEDULED, JobState.BLOCKED)
     if not before.attempt <= row.attempt <= before.attempt + risen:
@@ -103,13 +109,13 @@ def _hashes(rows: JobRows) -> Iterator[tuple[str, str]]:
 
 def _settlement(rows: JobRows) -> Iterator[tuple[str, str]]:
     job = rows.job
-    stands = Settlement.AWAITING if job.state is JobState.COMPLETED else Settlement.NONE
+    stands: str = Settlement.AWAITING if job.state is JobState.COMPLETED else Settlement.NONE
     for number, (source, target) in enumerate(rows.settlements, 1):
         if source != stands:
             yield "settlement_order", f"row {number} leaves {source}, it was {stands}"
-        elif Settlement(target) not in SETTLEMENT_MOVES[stands]:
+        elif target not in _SETTLEMENTS.get(stands, ()):
             yield "settlement_move", f"row {number} moves {source} → {target}"
-        stands = Settlement(target)
+        stands = target
     if stands != job.settlement:
         yield "settlement_state", f"is {job.settlement}, its history says {stands}"
     if job.settlement is Settlement.SETTLED and not rows.paid:
@@ -180,7 +186,7 @@ def _results(rows: JobRows) -> Iterator[tuple[str, str]]:
 
 def _events(rows: JobRows) -> Iterator[tuple[str, str]]:
     due: Counter[str] = Counter(_told_as(row) for row in rows.history)
-    due.update(SETTLEMENT_EVENT[Settlement(target)].value for _, target in rows.settlements)
+    due.update(_TOLD_OF_PAYMENT.get(target, target) for _, target in rows.settlements)
     for kind in sorted(due.keys() | rows.events.keys()):
         if kind not in _UNTOLD_BY_MOVES and due[kind] != rows.events.get(kind, 0):
             yield "event_off", f"{rows.events.get(kind, 0)} {kind} events for {due[kind]} moves"
@@ -190,4 +196,4 @@ def _told_as(row: HistoryRow) -> str:
     if row.source is None:
         return EventKind.JOB_SUBMITTED.value
     released = (row.source, row.target) == (JobState.SCHEDULED, JobState.PENDING)
-    return EventKind.JOB_RELEASED.value if released else JOB_EVENT[JobState(row.target)].value
+    return EventKind.JOB_RELEASED.value if released else _TOLD.get(row.target, row.target)

@@ -73,6 +73,9 @@ class DeliveryRows:
             )
             if after is None:
                 return 0
+            if not endpoints:
+                await feed.move_cursor(uow, CONSUMER, await feed.end(uow))
+                return 0
             page = await feed.read(uow, after, limit)
             if page.read_to == after:
                 return 0
@@ -88,12 +91,12 @@ class DeliveryRows:
             await feed.move_cursor(uow, CONSUMER, page.read_to)
         return len(page.events)
 
-    async def claim(self, limit: int, lease_s: float, endpoints: Sequence[str]) -> list[Delivery]:
-        """Up to ``limit`` due deliveries of these endpoints, oldest due first, leased for ``lease_s`` seconds."""
+    async def claim(self, limit: int, lease_s: float, endpoint: str) -> list[Delivery]:
+        """Up to ``limit`` due deliveries of this endpoint, oldest due first, leased for ``lease_s`` seconds."""
         async with self.db.unit() as uow:
             rows = await uow.sql.fetch(
                 """WITH due AS (SELECT event_id, endpoint, at FROM deliveries
-                    WHERE state = 'pending' AND due_at <= clock_timestamp() AND endpoint = ANY($3::text[])
+                    WHERE state = 'pending' AND due_at <= clock_timestamp() AND endpoint = $3
                     ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED),
                 claimed AS (UPDATE deliveries d SET tries = tries + 1,
                     due_at = clock_timestamp() + make_interval(secs => $2)
@@ -103,7 +106,7 @@ class DeliveryRows:
                 FROM claimed c JOIN events e ON e.id = c.event_id AND e.at = c.at ORDER BY e.seq""",
                 limit,
                 float(lease_s),
-                list(endpoints),
+                endpoint,
             )
         return [
             Delivery(delivery_id(row[0], row[4], row[1]), Event(row[0], row[3], row[4], row[5]), row[1], row[2])
@@ -187,6 +190,7 @@ async def requeue(uow: UnitOfWork, ids: Sequence[str], endpoint: str | None, lim
             if ids
             else "WHERE d.state = 'dead' AND d.endpoint = $1"
         }
+            AND EXISTS (SELECT FROM events e WHERE e.id = d.event_id AND e.at = d.at)
             ORDER BY d.at, d.event_id, d.endpoint LIMIT {int(limit)} FOR UPDATE OF d)
         UPDATE deliveries d SET state = 'pending', tries = 0, due_at = clock_timestamp(), error = NULL,
             status_code = NULL

@@ -97,14 +97,15 @@ async def sequence(uow: UnitOfWork, limit: int) -> Sequenced | None:
     if horizon > following:
         await _begin_again(uow, following)
         return Sequenced(0, True, True)
-    if await _first(uow, horizon, last) is None:
+    if await uow.sql.fetchval("SELECT seq FROM events WHERE seq > $1 ORDER BY seq LIMIT 1", last) is None:
         return Sequenced(0, False, False)
     # Only now, for the id must be later than the number: whoever has a number up to it has an id below this one.
     own, oldest = await _own_id(uow)
     decided = last_number if oldest == own else marked if marked_until <= oldest else 0
     given, last = await _give(uow, position, horizon, last, decided, limit) if decided > last else (0, last)
     more = given == limit
-    first = await _first(uow, horizon, last)
+    # The lowest of those that wait is only needed where all others are done: it takes a look at each of them.
+    first = None if more else await _first(uow, horizon, last)
     if given:
         # What transactions before ``oldest`` have written has been visible since then.
         moved = await uow.sql.execute(
@@ -113,7 +114,7 @@ async def sequence(uow: UnitOfWork, limit: int) -> Sequenced | None:
             SEQUENCER,
             position,
             given,
-            oldest if first is None else min(oldest, first),
+            horizon if more else oldest if first is None else min(oldest, first),
         )
         if moved != "UPDATE 1":
             raise Conflict("the feed has been moved by somebody else")
@@ -267,7 +268,10 @@ async def lag(uow: UnitOfWork, names: Sequence[str]) -> Lag:
     return Lag(latest, row[0], row[1], [(one[0], one[1], one[2]) for one in rows])
 
 
-UNSEQUENCED: Final = """FROM events WHERE written_in >= (SELECT horizon FROM consumers WHERE name = 'sequencer')
+WAITS: Final = """written_in >= (SELECT horizon FROM consumers WHERE name = 'sequencer')
     AND seq > coalesce((SELECT e.seq FROM consumers c JOIN feed f USING (position)
         JOIN events e ON e.id = f.event_id AND e.at = f.at WHERE c.name = 'sequencer'), 0)"""
+"""Of an event that has no position yet: there is an index by ``seq``."""
+
+UNSEQUENCED: Final = f"FROM events WHERE {WAITS}"
 """The events that have no position yet."""

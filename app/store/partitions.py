@@ -18,9 +18,12 @@ import asyncpg
 
 from app.core.errors import Forbidden, Unavailable
 from app.store.db import UnitOfWork
+from app.store.feed import WAITS
 
 PARTITIONED: Final = ("job_history", "events", "feed", "deliveries")
 LOCK_WAIT_S: Final = 0.2
+TURN_WAIT_S: Final = 5.0
+"""For another process that is at it."""
 HUNG_S: Final = 5.0
 """After so long without a word from a process that has tables locked, the server ends its session."""
 
@@ -194,7 +197,7 @@ async def _unused(uow: UnitOfWork, old: Sequence[Partition]) -> list[Partition]:
 
 
 _IN_USE: Final = {
-    "events": "written_in >= coalesce((SELECT horizon FROM consumers WHERE name = 'sequencer'), 0)",
+    "events": WAITS,
     "feed": """position > coalesce((SELECT position FROM consumers WHERE name = 'webhooks'), 0)
         OR position >= coalesce((SELECT position FROM consumers WHERE name = 'sequencer'), 0)""",
     "deliveries": "state = 'pending'",
@@ -208,10 +211,11 @@ async def _maintaining(uow: UnitOfWork) -> AsyncIterator[None]:
     """Have those that make or drop partitions take turns, until the transaction ends, and wait for no other lock long:
     raises TablesInUse when one cannot be had soon."""
     await uow.sql.execute(f"SET LOCAL idle_in_transaction_session_timeout = {HUNG_S * 1000:.0f}")
-    # Before the first look: a look at a table, too, is in the way of one that changes it.
-    await uow.sql.execute("SELECT pg_advisory_xact_lock(hashtextextended('hae_partitions', 0))")
-    await uow.sql.execute(f"SET LOCAL lock_timeout = {LOCK_WAIT_S * 1000:.0f}")
     try:
+        # Before the first look: a look at a table, too, is in the way of one that changes it.
+        await uow.sql.execute(f"SET LOCAL lock_timeout = {TURN_WAIT_S * 1000:.0f}")
+        await uow.sql.execute("SELECT pg_advisory_xact_lock(hashtextextended('hae_partitions', 0))")
+        await uow.sql.execute(f"SET LOCAL lock_timeout = {LOCK_WAIT_S * 1000:.0f}")
         yield
     except (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError, asyncpg.DeadlockDetectedError) as error:
         raise TablesInUse(

@@ -73,7 +73,7 @@ async def status_async(database_url: str) -> Status:
     Raises Unavailable when it cannot be reached or is lost on the way, SettingsError when the URL is none.
     """
     try:
-        connection = await asyncpg.connect(database_url, timeout=CONNECT_S)
+        connection = await asyncpg.connect(database_url, timeout=CONNECT_S, statement_cache_size=0)
         try:
             there = await connection.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL", timeout=CONNECT_S)
             query = "SELECT version_num FROM alembic_version"

@@ -136,11 +136,13 @@ async def _fill(uow: UnitOfWork, batch: dict[str, JobRows]) -> None:
     ):
         batch[row[0]].offers.append(OfferRow(*row[1:]))
     # By offer, which is the key: a report has no index by its job.
-    offers = [offer.id for rows in batch.values() for offer in rows.offers]
+    jobs_of = {offer.id: job_id for job_id, rows in batch.items() for offer in rows.offers}
     for row in await uow.sql.fetch(
-        "SELECT job_id, offer_id, node_id, attempt, ok, late FROM results WHERE offer_id = ANY($1::text[])", offers
+        "SELECT job_id, offer_id, node_id, attempt, ok, late FROM results WHERE offer_id = ANY($1::text[])",
+        list(jobs_of),
     ):
-        if row[0] in batch:
+        # One under another job's name is strays' to find.
+        if jobs_of[row[1]] == row[0]:
             batch[row[0]].results.append(ResultRow(*row[1:]))
     for row in await uow.sql.fetch(
         "SELECT job_id, kind, count(*) FROM events WHERE job_id = ANY($1::text[]) GROUP BY job_id, kind", ids

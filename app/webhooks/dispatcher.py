@@ -55,8 +55,8 @@ class DeliveryStore(Protocol):
         """
         ...
 
-    async def claim(self, limit: int, lease_s: float, endpoints: Sequence[str]) -> list[Delivery]:
-        """Up to ``limit`` due deliveries of ``endpoints``, oldest due first, each counted as a try.
+    async def claim(self, limit: int, lease_s: float, endpoint: str) -> list[Delivery]:
+        """Up to ``limit`` due deliveries of ``endpoint``, oldest due first, each counted as a try.
 
         They are due again after ``lease_s`` unless settled; nobody else gets them before.
         """
@@ -165,7 +165,7 @@ class Dispatcher:
                 self._next_turn = min(self._next_turn, time.monotonic() + pause)
             if free <= 0 or pause > 0:
                 continue
-            claimed = await self._store.claim(free, lease_s, [name])
+            claimed = await self._store.claim(free, lease_s, name)
             for delivery in claimed:
                 task = asyncio.create_task(self._sender.send(endpoint, delivery.event))
                 self._sending[task] = delivery

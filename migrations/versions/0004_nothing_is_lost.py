@@ -286,6 +286,13 @@ def _deliveries() -> None:
 
 
 def downgrade() -> None:
+    # What came before knows nothing of these states: it would never move such jobs again.
+    op.execute(
+        """DO $$ BEGIN
+        IF EXISTS (SELECT FROM jobs WHERE state IN ('scheduled', 'cancelling')) THEN
+            RAISE EXCEPTION 'there are scheduled or cancelling jobs: wait for them, or cancel them, first';
+        END IF; END $$"""
+    )
     op.drop_index("schedules_due", table_name="schedules", postgresql_where=sa.text("next_at IS NOT NULL"))
     op.drop_index("schedules_account", table_name="schedules")
     op.drop_table("schedules")
@@ -310,7 +317,9 @@ def downgrade() -> None:
     op.execute("CREATE TABLE outbox (event_id varchar(40) PRIMARY KEY)")
     op.execute(
         """INSERT INTO outbox SELECT event_id FROM feed
-        WHERE position > (SELECT position FROM consumers WHERE name = 'webhooks')"""
+        WHERE position > (SELECT position FROM consumers WHERE name = 'webhooks')
+        UNION SELECT id FROM events_before e
+        WHERE NOT EXISTS (SELECT FROM feed f WHERE f.event_id = e.id AND f.at = e.at)"""
     )
     op.drop_table("consumers")
     op.drop_index("feed_account", table_name="feed")

@@ -80,6 +80,11 @@ async def test_the_tool_takes_many_jobs_too(still: Hae) -> None:
     tool = await as_(still, "alice").post("/v1/tools/submit_jobs", json={"jobs": [JOB, {**JOB, "policy": "nobodys"}]})
     assert tool.status_code == 200
     assert (tool.json()["created"], tool.json()["refused"]) == (1, 1)
+    for created in (2, 0):
+        keyed = await as_(still, "alice").post(
+            "/v1/tools/submit_jobs", json={"jobs": [JOB, JOB]}, headers={"idempotency-key": "all-of-them"}
+        )
+        assert keyed.json()["created"] == created
     wrong = await as_(still, "alice").post("/v1/tools/submit_jobs", json={"jobs": [JOB, {**JOB, "gpus": 0}]})
     assert problem_of(wrong, 422)["field"] == "jobs[1].gpus"
 
@@ -101,6 +106,7 @@ async def test_cancelling_many_by_name_and_by_what_they_are(still: Hae) -> None:
         ({"job_ids": [other], "filter": {"state": ["pending"]}}, "filter"),
         ({"filter": {"submitted_before": "2026-01-01T00:00:00"}}, "filter.submitted_before"),
         ({"filter": {"submitted_before": "2026-13-01T00:00:00Z"}}, "filter.submitted_before"),
+        ({"filter": {"submitted_before": "0001-01-01T00:00:00+14:00"}}, "filter.submitted_before"),
         ({"filter": {"state": ["asleep"]}}, "filter.state[0]"),
     ):
         assert problem_of(await http.post("/v1/jobs:cancel", json=body), 422)["field"] == field

@@ -33,7 +33,7 @@ class MemoryStore:
         self.now = 0.0
         self.fail: list[Exception] = []
         self.called = asyncio.Event()
-        self.claims: list[tuple[int, float, list[str]]] = []
+        self.claims: list[tuple[int, float, str]] = []
 
     async def fan_out(self, endpoints: Sequence[Subscriber], limit: int) -> int:
         self._maybe_fail()
@@ -45,13 +45,13 @@ class MemoryStore:
         self.called.set()
         return len(taken)
 
-    async def claim(self, limit: int, lease_s: float, endpoints: Sequence[str]) -> list[Delivery]:
+    async def claim(self, limit: int, lease_s: float, endpoint: str) -> list[Delivery]:
         self._maybe_fail()
-        self.claims.append((limit, lease_s, list(endpoints)))
+        self.claims.append((limit, lease_s, endpoint))
         due = [
             (key, row)
             for key, row in self.rows.items()
-            if row.state is DeliveryState.PENDING and row.due_at <= self.now and row.endpoint in endpoints
+            if row.state is DeliveryState.PENDING and row.due_at <= self.now and row.endpoint == endpoint
         ][:limit]
         for _, row in due:
             row.due_at = self.now + lease_s

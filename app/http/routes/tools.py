@@ -85,6 +85,11 @@ async def call_tool(
     arguments = dict(data or {})
     if idempotency_key and name in KEYED:
         arguments["idempotency_key"] = same_key(arguments.get("idempotency_key", ""), idempotency_key)
+    if idempotency_key and name == "submit_jobs" and isinstance(arguments.get("jobs"), list):
+        arguments["jobs"] = [
+            {"idempotency_key": f"{idempotency_key}/{index}", **one} if isinstance(one, dict) else one
+            for index, one in enumerate(arguments["jobs"])
+        ]
     answer: ToolOutput = await engine.agents.call(principal, name, arguments)
     return answer
 

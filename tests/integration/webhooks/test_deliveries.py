@@ -95,7 +95,7 @@ async def test_what_a_killed_dispatcher_had_claimed_is_sent_again_under_its_id(d
         endpoint = Endpoint("ops", "custom", receiver.url(), SECRET)
         rows = DeliveryRows(db)
         assert await rows.fan_out([endpoint], FAN_OUT_LIMIT) == 5
-        claimed = await rows.claim(3, 0.2, ["ops"])
+        claimed = await rows.claim(3, 0.2, "ops")
         assert [delivery.tries for delivery in claimed] == [1, 1, 1]
         await sender.send(endpoint, claimed[0].event)
         await dispatch(db, sender, [endpoint], {"delivered": 5})
