@@ -28,6 +28,7 @@ from app.store import offers as offer_rows
 from app.store import signals
 from app.store.bus import Bus, HintMessage
 from app.store.db import Database
+from app.store.feed import UNSEQUENCED
 
 BATCH = 256
 QUIET_S = 1.0
@@ -99,6 +100,9 @@ class Driver:
             await ended.pop()
             # Nothing tells of a commit but a look: hints may be lost.
             while await self._completed() < before + len(submissions):  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+            # Told, too: every event has its place in the feed.
+            while await self._waiting():  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         finally:
             for task in (doubting, parts):
@@ -175,6 +179,10 @@ class Driver:
     async def _woken(self, name: str) -> None:
         await self._wake[name].wait()
         self._wake[name].clear()
+
+    async def _waiting(self) -> bool:
+        async with self.db.unit() as uow:
+            return await uow.sql.fetchval(f"SELECT 1 {UNSEQUENCED} LIMIT 1") is not None
 
     async def _completed(self) -> int:
         async with self.db.unit() as uow:

@@ -30,6 +30,8 @@ TUNINGS = (
     Tuning(16, "threads, steps"),
     Tuning(16, "async, transactions"),
     Tuning(16, "threads, transactions"),
+    Tuning(64, "async, steps"),
+    Tuning(64, "threads, steps"),
 )
 
 

@@ -61,7 +61,8 @@ def findings(
 def as_read(history: History, read_at: float) -> History:
     """The record as it was known when the rows were read: what was answered later is unknown."""
     before = History()
-    before.faults = history.faults
+    before.faults, before.endpoints = history.faults, history.endpoints
+    before.readers, before.read_to = history.readers, history.read_to
     for op in history.ops:
         before.add(op if op.ended <= read_at else structs.replace(op, outcome="unknown"))
     return before

@@ -157,7 +157,13 @@ def _since(job: JobKept, kept: Kept) -> datetime:
 def idle(history: History, kept: Kept) -> Iterator[str]:
     """No job stood still past what bounds its state, but for what the faults meanwhile took of the time."""
     offered = {(offer.job_id, offer.attempt): offer for offer in kept.offers.values()}
-    faults = [(kept.when(fault.began), kept.when(fault.healed)) for fault in history.faults]
+    faults = _joined(
+        [
+            (kept.when(fault.began), kept.when(fault.healed))
+            for fault in history.faults
+            if not fault.kind.startswith(_BESIDE)
+        ]
+    )
     for job in kept.jobs.values():
         moves = kept.history.get(job.id, [])
         for number, move in enumerate(moves):
@@ -172,17 +178,37 @@ def idle(history: History, kept: Kept) -> Iterator[str]:
 
 
 _NO_TIME = timedelta(0)
+_BESIDE = ("receivers_", "fork", "rpc", "websocket", "chain_link", "valkey", "clock_jump")
+"""Faults that keep no job from going on."""
+
+
+def _joined(spans: list[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
+    """The same times, none of them twice."""
+    joined: list[tuple[datetime, datetime]] = []
+    for since, to in sorted(spans):
+        if joined and since <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], to))
+        else:
+            joined.append((since, to))
+    return joined
 
 
 def _bound(job: JobKept, move: MoveKept, offer: OfferKept | None) -> timedelta | None:
     """The longest that a job may stay in the state that ``move`` brought it to, None for as long as it likes."""
+    if move.target == "scheduled" and job.start_at is not None:
+        return job.start_at - move.at
+    if move.target == "cancelling":
+        return _NO_TIME
+    longest: timedelta | None = None
     if move.target == "pending":
-        return timedelta(seconds=job.queue_ttl_s + job.backoff_s)
-    if move.target == "offered" and offer is not None:
-        return offer.expires_at - offer.created_at
-    if move.target in ("assigned", "running"):
-        return timedelta(seconds=job.timeout_s)
-    return _NO_TIME if move.target == "cancelling" else None
+        longest = timedelta(seconds=job.queue_ttl_s + job.backoff_s)
+    elif move.target == "offered" and offer is not None:
+        longest = offer.expires_at - offer.created_at
+    elif move.target in ("assigned", "running"):
+        longest = timedelta(seconds=job.timeout_s)
+    if longest is None or job.deadline_at is None:
+        return longest
+    return max(_NO_TIME, min(longest, job.deadline_at - move.at))
 
 
 def times(history: History, kept: Kept) -> Iterator[str]:

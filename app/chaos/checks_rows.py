@@ -29,6 +29,8 @@ class JobKept:
     queue_ttl_s: int
     backoff_s: int
     timeout_s: int
+    start_at: datetime | None = None
+    deadline_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,7 @@ async def _read(sql: asyncpg.Connection[Any]) -> Kept:
     for row in await sql.fetch(
         """SELECT id, coalesce(chain_job, rerun_of, schedule_id) IS NOT NULL, state, attempt, cancel_requested,
             created_at, finished_at, queue_ttl_s, greatest(retry_backoff_s, retry_backoff_max_s),
-            timeout_s
+            timeout_s, start_at, deadline_at
         FROM jobs"""
     ):
         kept.jobs[row[0]] = JobKept(*row)

@@ -8,27 +8,25 @@ from itertools import pairwise
 
 from app.chaos.checks_rows import EventKept, Kept
 from app.chaos.history import History, Op
-from app.core.events import JOB_EVENT, NOTIFIED
+from app.core.events import JOB_EVENT
 from app.core.states import JOB_FINAL
 
 _ENDS = frozenset(JOB_EVENT[state] for state in JOB_FINAL)
 
 
 def webhooks(history: History, kept: Kept) -> Iterator[str]:
-    """Every event reached every endpoint that wants its kind, under one id and with one body however often it was sent.
-
-    What an endpoint wants is known from what it got: chaos runs send enough of every kind.
-    """
+    """Every event reached every endpoint that wants its kind, and no other one, under one id and with one body however
+    often it was sent."""
     ops = [op for op in history.ops if op.kind == "webhook"]
     yield from _ids(ops, kept)
-    wants: dict[str, set[str]] = defaultdict(set)
     got: dict[tuple[str, str], set[str]] = defaultdict(set)
     for op in ops:
-        wants[op.event].add(op.endpoint)
         got[op.key, op.endpoint].add(op.outcome)
+        if op.event not in history.endpoints.get(op.endpoint, ()):
+            yield f"unwanted_webhook: {op.endpoint} was told of {op.event}, for which it did not ask"
     for event in kept.events.values():
-        if event.kind in NOTIFIED:
-            for endpoint in wants[event.kind]:
+        for endpoint, wanted in history.endpoints.items():
+            if event.kind in wanted:
                 yield from _reached(event, endpoint, got.get((event.id, endpoint), set()), kept)
 
 
@@ -62,8 +60,9 @@ def _reached(event: EventKept, endpoint: str, outcomes: set[str], kept: Kept) ->
     elif delivery.state == "delivered" and outcomes <= {"fail"}:
         # No answer, as the receiver saw it, may be an answer whose end the engine did not wait for.
         yield f"missing_webhook: {name} counts as delivered, and never was taken"
-    elif delivery.state == "dead" and not outcomes:
-        yield f"missing_webhook: {name} was given up without a try"
+    elif delivery.state == "dead":
+        # Tries go on for days: no run is long enough to give one up.
+        yield f"missing_webhook: {name} was given up"
     elif delivery.state == "pending" and not (delivery.waiting and outcomes):
         yield f"missing_webhook: {name} was not delivered after healing"
 
@@ -77,27 +76,34 @@ def feed(history: History, kept: Kept) -> Iterator[str]:
     for op in history.ops:
         if op.kind == "feed" and op.outcome == "ok" and op.position:
             readers[op.actor].append(op)
-    for reader, ops in readers.items():
-        yield from _read(reader, ops, at, kept)
+    for reader, accounts in history.readers.items():
+        yield from _read(reader, accounts, readers[reader], at, history.read_to.get(reader, 0), kept)
 
 
-def _read(reader: str, ops: list[Op], at: dict[int, str], kept: Kept) -> Iterator[str]:
-    """One reader's positions. Which accounts it may see is known from what it saw."""
+def _read(
+    reader: str, accounts: frozenset[str] | None, ops: list[Op], at: dict[int, str], until: int, kept: Kept
+) -> Iterator[str]:
+    """One reader's positions: all that it may see from the first to ``until``, and nothing else."""
     read = [op.position for op in ops]
     if any(after <= before for before, after in pairwise(read)):
         yield f"feed_order: {reader} read a position again, or one before what it had read"
     for op in ops:
         if op.key and at.get(op.position) != op.key:
             yield f"feed_changed: {reader} read event {op.key} at {op.position}, where {at.get(op.position)} is"
-    sees = {kept.events[op.key].account for op in ops if op.key in kept.events}
-    seen, last = set(read), max(read)
+        if op.key in kept.events and not _sees(accounts, kept.events[op.key].account):
+            yield f"feed_leak: {reader} read event {op.key}, which is of another account"
+    seen = set(read)
     missed = [
         position
         for position, event_id in kept.feed
-        if read[0] < position < last
+        if position <= until
         and position not in seen
         and event_id in kept.events
-        and kept.events[event_id].account in sees
+        and _sees(accounts, kept.events[event_id].account)
     ]
     if missed:
-        yield f"feed_skipped: {reader} missed {len(missed)} events that came up before it was past them: {missed[:5]}"
+        yield f"feed_skipped: {reader} missed {len(missed)} events: {missed[:5]}"
+
+
+def _sees(accounts: frozenset[str] | None, account: str | None) -> bool:
+    return accounts is None or account in accounts

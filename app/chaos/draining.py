@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import asyncpg
 
@@ -18,6 +19,7 @@ _STILL_OPEN = """SELECT
         - coalesce((SELECT position FROM consumers WHERE name = 'webhooks'), 0) AS untold,
     (SELECT count(*) FROM deliveries WHERE state = 'pending' AND (tries = 0 OR due_at < now() + interval '60 s'))
         AS deliveries"""
+_LAST_SEEN = "SELECT coalesce(max(position), 0) FROM feed WHERE $1::text IS NULL OR account = $1"
 _FINAL_EVENTS = "SELECT count(*) FROM chain_events WHERE commitment = 'finalized'"
 _LOOK_S = 0.25
 _SETTLE_S = 1.0
@@ -37,6 +39,16 @@ async def settle(world: World) -> None:
             sql.terminate()
 
 
+async def _behind(world: World, sql: asyncpg.Connection[Any]) -> int:
+    """Readers of the feed that have not read the last event that they may see by now; it is noted for the checks."""
+    behind = 0
+    for reader in world.readers:
+        last = await sql.fetchval(_LAST_SEEN, reader.account)
+        world.history.read_to[reader.name] = last
+        behind += reader.after < last
+    return behind
+
+
 async def until_over(world: World, patience_s: float) -> dict[str, int]:
     """Wait until every job is over, everybody was told, and the chain is final and read; what is left after that long.
 
@@ -47,11 +59,12 @@ async def until_over(world: World, patience_s: float) -> dict[str, int]:
     give_up = History.now() + patience_s
     try:
         while True:
-            left = dict(await sql.fetchrow(_STILL_OPEN))
+            # In this order: the chain leads to signals, those to events, and they to readers.
             status = await world.onchain.chain.status()
-            left["open on chain"] = world.onchain.open
+            left = {"open on chain": world.onchain.open, "not final": int(not status.settled)}
             left["unread on chain"] = status.events - await sql.fetchval(_FINAL_EVENTS)
-            left["not final"] = int(not status.settled)
+            left |= dict(await sql.fetchrow(_STILL_OPEN))
+            left["readers"] = await _behind(world, sql)
             left = {name: count for name, count in left.items() if count}
             if not left or History.now() > give_up:
                 return left

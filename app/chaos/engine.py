@@ -106,14 +106,19 @@ def settings(chain: Opened) -> dict[str, Any]:
     }
 
 
+def account(number: int) -> str:
+    """The account of the agent of this number."""
+    return f"chaos-agent-{number}"
+
+
 async def secrets(database_url: str) -> dict[str, str]:
     """API keys by who has them. Operators' workers have an account each, as that protocol knows them by it."""
     wanted = {"operator": ("chaos-operator", Scope.OPERATOR), "node": ("chaos-nodes", Scope.NODE)}
     wanted |= {"legacy": ("chaos-legacy", Scope.NODE)}
-    wanted |= {f"agent{number}": (f"chaos-agent-{number}", Scope.AGENT) for number in range(ACCOUNTS)}
+    wanted |= {f"agent{number}": (account(number), Scope.AGENT) for number in range(ACCOUNTS)}
     db = Database(database_url, pool_size=1, application="hae chaos")
     try:
-        return {name: (await keys.create(db, account, [scope]))[1] for name, (account, scope) in wanted.items()}
+        return {name: (await keys.create(db, whose, [scope]))[1] for name, (whose, scope) in wanted.items()}
     finally:
         await db.close()
 

@@ -12,11 +12,14 @@ _LIMIT = 200
 
 
 class FeedReader:
-    """One reader. ``after``: the last position that it has read."""
+    """One reader. ``after``: the last position that it has read. ``account``: whose events it may see, None = all."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, account: str | None = None) -> None:
         self.after = 0
+        self.account = account
+        self.name = recorder.actor
         self._calls = recorder
+        recorder.history.readers[self.name] = None if account is None else frozenset({account})
 
     async def run(self) -> None:
         """Read until cancelled. Raises RuntimeError when the engine refuses."""
@@ -26,8 +29,6 @@ class FeedReader:
             if reply.outcome == "unknown" or reply.status == HTTPStatus.TOO_MANY_REQUESTS:
                 await asyncio.sleep(0.3)
                 continue
-            if reply.code == "no_such_route":
-                return
             if reply.outcome == "fail":
                 raise RuntimeError(f"{self._calls.actor}: the feed answers {reply.status} {reply.code}")
             for event in reply.body["events"]:

@@ -59,11 +59,18 @@ class FaultDone(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class History:
-    """What a run recorded, in the order of the ends of the calls."""
+    """What a run recorded, in the order of the ends of the calls.
+
+    ``endpoints``: by name, the kinds of events that a receiver asked for. ``readers``: by name, the accounts whose
+    events a reader of the feed may see, None = all; ``read_to``: the last position that it was waited for to read.
+    """
 
     def __init__(self) -> None:
         self.ops: list[Op] = []
         self.faults: list[FaultDone] = []
+        self.endpoints: dict[str, frozenset[str]] = {}
+        self.readers: dict[str, frozenset[str] | None] = {}
+        self.read_to: dict[str, int] = {}
 
     def add(self, op: Op) -> None:
         self.ops.append(op)

@@ -89,7 +89,11 @@ class Onchain:
             if state == "completed" and wallet in self._names:
                 pay = Pay.SHORT if int.from_bytes(hashlib.sha256(job_id.encode()).digest()[:1]) < 16 else Pay.RIGHT
                 end = EndJob(name, self._created[name], self._names[wallet], pay, processed=len(self._ended) % 5 == 0)
-            await self.chain.end([end])
+            try:
+                await self.chain.end([end])
+            except OSError:
+                self._ended.discard(name)
+                raise
 
     async def fork(self, depth: int) -> None:
         """Let another fork win, on which everything of the last slots lands again."""

@@ -55,7 +55,9 @@ class Process:
         self._keeper = asyncio.create_task(self._keep())
 
     async def kill(self) -> None:
-        """SIGKILL; returns when its next life has begun."""
+        """SIGKILL, once it lives; returns when its next life has begun."""
+        async with self._started:
+            await self._started.wait_for(lambda: bool(self.pid) or self._ending)
         starts = self.starts
         if self.pid:
             self._killed = True

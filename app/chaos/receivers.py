@@ -61,6 +61,7 @@ class Receivers(Loopback):
         self.manner = dict.fromkeys(self.names, Manner.GOOD)
         self.bad_signatures = 0
         self._history = history
+        history.endpoints = {name: frozenset(wanted(number)) for number, name in enumerate(self.names)}
 
     def misbehave(self, names: Sequence[str], manner: Manner) -> None:
         """From now on these answer like that."""

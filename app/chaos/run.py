@@ -48,11 +48,13 @@ class ChaosOptions:
 
 @dataclass(slots=True)
 class ChaosResult:
-    """What came of a run. ``recovery_s``: the longest of each, None where none was measured."""
+    """What came of a run. ``odd_calls``: what nodes and clients did that is wrong or done twice. ``recovery_s``: the
+    longest of each, None where none was measured."""
 
     seed: int
     jobs: int
     faults: dict[str, int]
+    odd_calls: dict[str, int]
     violations: list[str]
     recovery_s: dict[str, float | None]
     seconds: float
@@ -63,6 +65,7 @@ class ChaosResult:
             "seed": self.seed,
             "jobs": self.jobs,
             "faults": self.faults,
+            "odd_calls": self.odd_calls,
             "violations": self.violations,
             "recovery_s": self.recovery_s,
             "seconds": round(self.seconds, 1),
@@ -77,7 +80,9 @@ async def run(seed: int, options: ChaosOptions, note: Callable[[str], None]) -> 
         await one.play()
         violations = await one.judge()
         await _kept(options, seed, world, violations)
-        result = ChaosResult(seed, options.jobs, one.counted(), violations, one.recovered(), History.now() - began)
+        result = ChaosResult(
+            seed, options.jobs, one.counted(), one.odd_calls(), violations, one.recovered(), History.now() - began
+        )
     # The end of the processes is a part of what is judged.
     result.violations += [f"process: {line}" for process in world.processes.values() for line in process.ended_badly]
     result.seconds = History.now() - began
@@ -119,7 +124,7 @@ class _Run:
             self._note("all faults are healed")
             left = await draining.until_over(world, BUG_DRAIN_S if options.bug else DRAIN_S)
             if left:
-                self._note(f"not over in time: {left}")
+                self._trouble += [f"not_over: {count} {name} after {DRAIN_S:g} s" for name, count in left.items()]
         finally:
             settling.cancel()
             for task in background:
@@ -163,6 +168,8 @@ class _Run:
                 recovered = await measure(world, number)
                 if recovered is not None:
                     self._recovery[name].append(recovered)
+                    if recovered >= recovery.WITHIN_S:
+                        self._trouble.append(f"no_recovery: {name} within {recovery.WITHIN_S:g} s")
         except Exception as error:
             # A fault that cannot be brought about is the suite's failure, and the run goes on to its end.
             self._trouble.append(f"harness: {one.kind}: {type(error).__name__}: {error}")
@@ -199,10 +206,12 @@ class _Run:
                 op.offer_id = offers.get((op.job_id, op.attempt, op.node_id), "")
 
     def counted(self) -> dict[str, int]:
-        """Faults by kind, with what single nodes did wrong."""
-        counted = Counter(fault.kind for fault in self._world.history.faults)
-        counted.update(op.note for op in self._world.history.ops if op.note)
-        return dict(sorted(counted.items()))
+        """Faults by kind."""
+        return dict(sorted(Counter(fault.kind for fault in self._world.history.faults).items()))
+
+    def odd_calls(self) -> dict[str, int]:
+        """Calls by what they were made for, of those that were not ordinary."""
+        return dict(sorted(Counter(op.note for op in self._world.history.ops if op.note).items()))
 
     def recovered(self) -> dict[str, float | None]:
         """The longest recoveries."""

@@ -116,7 +116,10 @@ async def staged(size: Size, seed: int, bug: str, note: Callable[[str], None]) -
         )
         readers = [
             FeedReader(recorder("reader-all", secrets["operator"])),
-            *(FeedReader(recorder(f"reader-{number}", secrets[f"agent{number}"], number)) for number in range(2)),
+            *(
+                FeedReader(recorder(f"reader-{number}", secrets[f"agent{number}"], number), engine.account(number))
+                for number in range(2)
+            ),
         ]
         api = ChainApi(connections, opened.url)
         wallets = onchain.wallets(size.nodes + size.legacy)

@@ -128,11 +128,13 @@ async def _engine(servers: EmbeddedServers, plan: Plan) -> dict[str, Any]:
     rates: dict[int, list[float]] = {number: [] for number in plan.workers}
     tps: list[float] = []
     cores: dict[str, float] = {}
+    merged = 0
     for number in range(plan.runs):
         for workers in plan.workers:
             async with prepared(servers.database_url, plan.nodes) as database:
                 run = await _run(servers, plan, database, workers)
             rates[workers].append(run.jobs_per_s)
+            merged += run.merged
             if workers == 1:
                 cores = dict(run.cores)
             tell(f"run {number + 1} of {plan.runs}: {_told(run, workers)}")
@@ -146,6 +148,7 @@ async def _engine(servers: EmbeddedServers, plan: Plan) -> dict[str, Any]:
         "ratio_pgbench": round(rate / peer, 4),
         "workers": {str(number): round(statistics.median(each), 1) for number, each in rates.items()},
         "cores": cores,
+        "waited_once": merged,
     }
 
 

@@ -25,7 +25,8 @@ from app.services import audit
 REGISTER_S = 60.0
 PATIENCE_S = 60.0
 """How long after the last submission the demo waits for the jobs' ends before it calls them lost."""
-SETTLE_S = 20.0
+SETTLE_S = 45.0
+"""Longer than what a killed worker was just sending stays claimed: the last jobs are paid once their ends are told."""
 WEBHOOKS_S = 15.0
 WEBHOOKS_QUIET_S = 3.0
 KILL_FLEET_AT = 0.2

@@ -79,6 +79,8 @@ class JobRun:
 
     def cut(self, why: str) -> None:
         """Stop the work and report it as failed because of ``why``; no effect once the work has ended."""
+        if self._ended:
+            return
         self._cut = why
         self._halt.set()
 

@@ -27,6 +27,7 @@ class Client:
     def __init__(self, db: Database) -> None:
         self.db = db
         self.history = History()
+        self.history.readers["client"] = None
 
     async def submit(self, key: str, **wishes: Any) -> str:
         (answer,) = await jobs.submit(self.db, [submission(idempotency_key=key, **wishes)])
@@ -62,6 +63,7 @@ class Client:
             for event in page:
                 self._record("feed", "ok", position=event.position, key=event.id, event=event.kind)
             after = page[-1].position
+        self.history.read_to["client"] = after
 
     def _record(self, kind: Kind, outcome: Outcome, **fields: Any) -> None:
         now = History.now()

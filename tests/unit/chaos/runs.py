@@ -143,6 +143,9 @@ class Run:
 
     def _tell(self) -> None:
         notified = ("job_submitted", "job_matched", "job_started", "job_completed", "job_cancelled")
+        self.history.endpoints = {name: frozenset(notified) for name in ENDPOINTS}
+        self.history.readers = {"reader": None}
+        self.history.read_to = {"reader": len(self.kept.events)}
         for position, event in enumerate(self.kept.events.values(), start=1):
             self.kept.feed.append((position, event.id))
             told: dict[str, Any] = {"job_id": event.job_id, "event": event.kind}

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from app.chaos.checks import MOST, findings, shortened
+from app.chaos.checks_jobs import PATIENCE_S
 from app.chaos.checks_rows import DeliveryKept, EventKept, SignalKept
 from app.chaos.history import FaultDone
 from tests.unit.chaos.runs import Run, at
@@ -179,12 +181,37 @@ def no_position(run: Run) -> None:
     run.kept.events["extra"] = EventKept("extra", "node_online", None, None)
 
 
+def tell_nobody(run: Run) -> None:
+    run.history.ops = [op for op in run.history.ops if op.kind != "webhook"]
+    run.kept.deliveries = {}
+
+
+def tell_unasked(run: Run) -> None:
+    run.history.endpoints["one"] -= {"job_cancelled"}
+
+
+def read_nothing(run: Run) -> None:
+    run.history.ops = [op for op in run.history.ops if op.kind != "feed"]
+
+
+def read_the_beginning_only(run: Run) -> None:
+    run.history.ops = [op for op in run.history.ops if op.kind != "feed" or op.position < 4]
+
+
+def read_the_end_only(run: Run) -> None:
+    run.history.ops = [op for op in run.history.ops if op.kind != "feed" or op.position > 4]
+
+
+def read_of_others(run: Run) -> None:
+    run.history.readers["reader"] = frozenset({"somebody"})
+
+
 def read_again(run: Run) -> None:
     run.op("feed", 41, actor="reader", position=3, key=dict(run.kept.feed)[3])
 
 
 def read_something_else(run: Run) -> None:
-    run.op("feed", 41, actor="other", position=3, key=dict(run.kept.feed)[4])
+    run.op("feed", 41, actor="reader", position=3, key=dict(run.kept.feed)[4])
 
 
 def read_past(run: Run) -> None:
@@ -223,6 +250,12 @@ def read_past(run: Run) -> None:
         (deliver_refused, "missing_webhook"),
         (leave_delivery, "missing_webhook"),
         (give_up_untried, "missing_webhook"),
+        (tell_nobody, "missing_webhook"),
+        (tell_unasked, "unwanted_webhook"),
+        (read_nothing, "feed_skipped"),
+        (read_the_beginning_only, "feed_skipped"),
+        (read_the_end_only, "feed_skipped"),
+        (read_of_others, "feed_leak"),
         (change_body, "changed_webhook"),
         (second_id, "doubled_webhook"),
         (id_of_no_event, "strange_webhook"),
@@ -321,6 +354,9 @@ def test_an_answer_that_never_ended_may_count_as_delivered() -> None:
 def test_readers_miss_nothing_of_accounts_that_they_cannot_see() -> None:
     run = Run()
     hidden = run.kept.feed[4][1]
+    account = run.kept.events[run.kept.feed[0][1]].account
+    assert account is not None
+    run.history.readers["reader"] = frozenset({account})
     run.kept.events[hidden] = replace(run.kept.events[hidden], account="other")
     run.history.ops = [op for op in run.history.ops if not (op.kind == "feed" and op.key == hidden)]
     assert found(run) == []
@@ -331,3 +367,24 @@ def test_long_lists_are_shortened_by_name() -> None:
     assert len(listed) == MOST + 2
     assert "b: 1" in listed
     assert listed[-1] == "a: and 3 more"
+
+
+def test_a_job_may_not_stand_still_past_its_deadline_whatever_its_state_allows() -> None:
+    run = Run()
+    job = run.kept.jobs["idle"]
+    run.change_job("idle", queue_ttl_s=3600)
+    moves = run.kept.history["idle"]
+    run.kept.history["idle"] = [*moves[:-1], replace(moves[-1], at=moves[0].at + timedelta(seconds=PATIENCE_S + 20))]
+    assert "idle_job" not in {one.partition(":")[0] for one in found(run)}
+    run.change_job("idle", deadline_at=job.created_at + timedelta(seconds=10))
+    assert "idle_job" in {one.partition(":")[0] for one in found(run)}
+
+
+def test_faults_that_keep_nobody_waiting_excuse_nobody() -> None:
+    run = Run()
+    moves = run.kept.history["idle"]
+    late = moves[0].at + timedelta(seconds=run.kept.jobs["idle"].queue_ttl_s + PATIENCE_S + 20)
+    run.kept.history["idle"] = [*moves[:-1], replace(moves[-1], at=late)]
+    for kind, excused in (("receivers_drip", False), ("postgres_hang", True)):
+        run.history.faults = [FaultDone(kind=kind, target="", began=0.0, healed=100_000.0)] * 2
+        assert ("idle_job" not in {one.partition(":")[0] for one in found(run)}) is excused
