@@ -20,12 +20,29 @@ class Scope(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Rights:
+    """What a key may do within its scopes. ``tools``: that it may call, ``job_types``: that it may submit; empty = all.
+
+    ``cap_day`` and ``cap_job``: what its jobs may cost in a UTC day and each, base units of HYPER; None = any amount.
+    """
+
+    tools: frozenset[str] = frozenset()
+    job_types: frozenset[str] = frozenset()
+    cap_day: int | None = None
+    cap_job: int | None = None
+
+
+ALL = Rights()
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
     """The caller. ``account`` owns jobs and nodes; several keys may share one."""
 
     key_id: str
     account: str
     scopes: frozenset[str]
+    rights: Rights = ALL
 
     def require(self, *scopes: Scope) -> None:
         """Raise Forbidden unless the key holds one of ``scopes``."""

@@ -41,6 +41,10 @@ class EventKind(StrEnum):
     """The job and an account on chain belong together from now on."""
     OPERATOR_MISMATCH = "operator_mismatch"
     """On chain another operator was assigned, or reported the result, than the one the engine chose."""
+    PLAN_SUBMITTED = "plan_submitted"
+    PLAN_COMPLETED = "plan_completed"
+    PLAN_FAILED = "plan_failed"
+    PLAN_CANCELLED = "plan_cancelled"
     OPERATOR_MESSAGE = "operator_message"
     """Sent by hand through /internal/webhooks/trigger."""
 
@@ -59,6 +63,9 @@ NOTIFIED = frozenset(
         EventKind.PAYMENT_DISTRIBUTED,
         EventKind.PAYMENT_DISPUTED,
         EventKind.OPERATOR_MISMATCH,
+        EventKind.PLAN_COMPLETED,
+        EventKind.PLAN_FAILED,
+        EventKind.PLAN_CANCELLED,
         EventKind.OPERATOR_MESSAGE,
     }
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from app.core.chain import ChainView
@@ -29,7 +29,8 @@ class Job:
     address of its account on chain, None while it has none. ``key_id``: the API key that submitted it. ``deadline_at``:
     when its result is of no more use, None = never. ``not_before``: until when it waits after a lost run.
     ``cancel_by``: when a run that is being cancelled is over at the latest. ``history_head``: hash of its last history
-    row.
+    row. ``plan_id``, ``plan_unit``: the plan that it is a job of, and of which of its units. ``max_cost``: what it may
+    cost at most, None = whatever its run comes to; ``spend_day``: the day of its key's cap that it counts for.
     """
 
     id: str
@@ -74,6 +75,10 @@ class Job:
     rerun_of: str | None = None
     schedule_id: str | None = None
     history_head: bytes | None = None
+    plan_id: str | None = None
+    plan_unit: int | None = None
+    max_cost: int | None = None
+    spend_day: date | None = None
 
     @property
     def final(self) -> bool:
@@ -118,6 +123,11 @@ class NewJob:
     exclude_nodes: ExcludeNodes = ExcludeNodes.FAILED
     rerun_of: str | None = None
     schedule_id: str | None = None
+    plan_id: str | None = None
+    plan_unit: int | None = None
+    max_cost: int | None = None
+    spend_day: date | None = None
+    excluded: list[str] = field(default_factory=list)
 
     @property
     def first_state(self) -> JobState:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from app.core.chain import ChainView, PaymentState
 from app.core.events import EventKind, Reason
 from app.core.jobs import Job, Offer, Visit
+from app.core.money import run_cost
 from app.core.states import ExcludeNodes, JobState, OfferState, Settlement
 
 LONGEST_WAIT_S = 30.0
@@ -197,6 +198,12 @@ def counts_as_failure(reason: Reason) -> bool:
 def counts_against_node(reason: Reason) -> bool:
     """Whether the node is out for this job: not when it only went away, was drained or started again."""
     return reason not in (Reason.NODE_OFFLINE, Reason.NODE_RESTARTED, Reason.DRAINED, Reason.DEADLINE_PASSED)
+
+
+def cost_of(job: Job) -> int:
+    """What a completed job costs in base units: its run, and no more than was held back for it (``max_cost``)."""
+    cost = run_cost(job.price or 0, job.requirements.gpus, job.duration_ms or 0)
+    return cost if job.max_cost is None else min(cost, job.max_cost)
 
 
 def exclude(job: Job, node_id: str) -> None:

@@ -9,6 +9,7 @@ from app.core.health import IncidentKind
 from app.core.jobs import Offer, Visit
 from app.core.lifecycle import (
     by_deadline,
+    cost_of,
     counts_against_node,
     counts_as_failure,
     exclude,
@@ -17,7 +18,6 @@ from app.core.lifecycle import (
     setback,
     too_late,
 )
-from app.core.money import run_cost
 from app.core.states import JobState, OfferState, Settlement
 from app.services.waves import Wave
 
@@ -180,7 +180,8 @@ def settle(wave: Wave, visit: Visit) -> None:
     release(wave, visit, OfferState.WITHDRAWN, completed=1)
     if visit.offer is not None and visit.released:
         wave.note(visit.offer.node_id, job.finished_at or wave.now, IncidentKind.GOOD)
-    job.cost = run_cost(job.price or 0, job.requirements.gpus, job.duration_ms or 0)
+    # A run that was ended a moment after its time costs no more than was held back for it.
+    job.cost = cost_of(job)
     job.settlement = Settlement.AWAITING
 
 

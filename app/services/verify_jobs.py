@@ -9,8 +9,7 @@ from itertools import pairwise
 
 from app.core.chaining import link
 from app.core.events import JOB_EVENT, EventKind
-from app.core.lifecycle import SETTLEMENT_EVENT, next_settlement
-from app.core.money import run_cost
+from app.core.lifecycle import SETTLEMENT_EVENT, cost_of, next_settlement
 from app.core.states import JOB_MOVES, JOB_ON_NODE, SETTLEMENT_MOVES, JobState, Settlement
 from app.store.verify import HistoryRow, JobRows
 
@@ -173,7 +172,7 @@ def _results(rows: JobRows) -> Iterator[tuple[str, str]]:
     if job.state is JobState.COMPLETED:
         if not any((one.offer_id, one.attempt) == (job.offer_id, job.attempt) for one in counted):
             yield "result_missing", "is completed without a good report of its last attempt"
-        cost = run_cost(job.price or 0, job.requirements.gpus, job.duration_ms or 0)
+        cost = cost_of(job)
         if job.cost != cost:
             yield "job_cost", f"costs {job.cost} base units, its run comes to {cost}"
         return

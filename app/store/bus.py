@@ -30,6 +30,7 @@ class HintMessage(msgspec.Struct, omit_defaults=True):
     view: bool = False
     nodes: list[str] = []
     jobs: list[str] = []
+    plans: list[str] = []
 
 
 class Bus:
@@ -56,6 +57,7 @@ class Bus:
         self._unsent.view |= hints.view
         self._unsent.nodes |= hints.nodes
         self._unsent.jobs |= hints.jobs
+        self._unsent.plans |= hints.plans
         if self._sending is None:
             self._sending = asyncio.create_task(self._send())
 
@@ -64,7 +66,13 @@ class Bus:
             while self._unsent:
                 hints, self._unsent = self._unsent, Hints()
                 message = HintMessage(
-                    hints.work, hints.events, hints.feed, hints.view, list(hints.nodes), list(hints.jobs)
+                    hints.work,
+                    hints.events,
+                    hints.feed,
+                    hints.view,
+                    list(hints.nodes),
+                    list(hints.jobs),
+                    list(hints.plans),
                 )
                 entry: dict[Any, Any] = {"h": self._encoder.encode(message)}
                 await self._client.xadd(STREAM, entry, maxlen=KEEP, approximate=True)

@@ -29,7 +29,7 @@ class Hints:
     """What a commit may wake: sent over Valkey once the transaction is in, lost without harm.
 
     ``events``: some were written, which want their places in the feed; ``feed``: some have got them. ``view``: rows of
-    nodes have changed that views of the network hear of by asking for them.
+    nodes have changed that views of the network hear of by asking for them. ``plans``: those with new signals.
     """
 
     work: bool = False
@@ -38,9 +38,10 @@ class Hints:
     view: bool = False
     nodes: set[str] = field(default_factory=set)
     jobs: set[str] = field(default_factory=set)
+    plans: set[str] = field(default_factory=set)
 
     def __bool__(self) -> bool:
-        return self.work or self.events or self.feed or self.view or bool(self.nodes) or bool(self.jobs)
+        return bool(self.work or self.events or self.feed or self.view or self.nodes or self.jobs or self.plans)
 
 
 @dataclass(slots=True)

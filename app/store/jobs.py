@@ -27,7 +27,8 @@ _NEW_COLUMNS = (
     "id", "account", "key_id", "source", "type", "state", "reason", "payload", "gpu_models", "gpus", "min_vram_gb",
     "capabilities", "region", "min_reputation", "max_price", "policy", "priority", "timeout_s", "max_retries",
     "queue_ttl_s", "expires_at", "requirements_hash", "chain_job", "deadline_at", "start_at", "max_attempts",
-    "retry_backoff_s", "retry_backoff_max_s", "exclude_nodes", "rerun_of", "schedule_id", "history_head",
+    "retry_backoff_s", "retry_backoff_max_s", "exclude_nodes", "rerun_of", "schedule_id", "history_head", "plan_id",
+    "plan_unit", "max_cost", "spend_day", "excluded",
 )  # fmt: skip
 
 
@@ -42,7 +43,8 @@ def _new_row(uow: UnitOfWork, job: NewJob, head: bytes) -> tuple[Any, ...]:
         asked.min_reputation, asked.max_price, job.policy, job.priority, job.timeout_s, job.max_retries,
         job.queue_ttl_s, expires_at if deadline_at is None else min(expires_at, deadline_at), job.requirements_hash,
         job.chain_job, deadline_at, job.start_at, job.max_attempts, job.retry_backoff_s, job.retry_backoff_max_s,
-        job.exclude_nodes.value, job.rerun_of, job.schedule_id, head,
+        job.exclude_nodes.value, job.rerun_of, job.schedule_id, head, job.plan_id, job.plan_unit,
+        job.max_cost, job.spend_day, job.excluded,
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ JOB_COLUMNS = (
     "excluded, match_tries, cancel_requested, node_id, offer_id, price, cost, error, created_at, expires_at, "
     "assigned_at, started_at, finished_at, requirements_hash, chain_job, key_id, deadline_at, max_attempts, "
     "retry_backoff_s, retry_backoff_max_s, exclude_nodes, start_at, not_before, cancel_by, rerun_of, schedule_id, "
-    "history_head"
+    "history_head, plan_id, plan_unit, max_cost, spend_day"
 )
 OFFER_COLUMNS = (
     "id, job_id, node_id, attempt, state, holds_slots, slots, price, reason, created_at, expires_at, decided_at, "
@@ -39,7 +39,7 @@ def job_from(row: Row) -> Job:
         excluded, match_tries, cancel_requested, node_id, offer_id, price, cost, error, created_at, expires_at,
         assigned_at, started_at, finished_at, requirements_hash, chain_job, key_id, deadline_at, max_attempts,
         retry_backoff_s, retry_backoff_max_s, exclude_nodes, *rest,
-    ) = tuple(row.values())[:48]  # fmt: skip
+    ) = tuple(row.values())[:52]  # fmt: skip
     requirements = Requirements(tuple(gpu_models), gpus, min_vram_gb, capabilities, region, min_reputation, max_price)
     return Job(
         job_id, account, kind, JobState(state), Settlement(settlement), reason, attempt, failures, version,

@@ -1,6 +1,6 @@
 """SQLModel tables, one file an aggregate. They define the schema for migrations and never leave store and services."""
 
-from app.store.tables.access import ApiKey, IdempotencyKey
+from app.store.tables.access import ApiKey, IdempotencyKey, KeySpending
 from app.store.tables.chain import (
     ChainCursor,
     ChainEvent,
@@ -17,8 +17,14 @@ from app.store.tables.chain import (
 from app.store.tables.jobs import Job, JobCount, JobHistory, MatchDecision, Offer, Result, Schedule
 from app.store.tables.messaging import Consumer, Delivery, Event, FeedEntry, Signal
 from app.store.tables.nodes import Node, NodeHeartbeat, NodeHistory
+from app.store.tables.plans import Plan, PlanHistory, PlanSignal, PlanUnit
+from app.store.tables.subscriptions import AgentHook
+from app.store.tables.threads import AgentRun, AgentThread
 
 __all__ = [
+    "AgentHook",
+    "AgentRun",
+    "AgentThread",
     "ApiKey",
     "ChainCursor",
     "ChainEvent",
@@ -37,11 +43,16 @@ __all__ = [
     "Job",
     "JobCount",
     "JobHistory",
+    "KeySpending",
     "MatchDecision",
     "Node",
     "NodeHeartbeat",
     "NodeHistory",
     "Offer",
+    "Plan",
+    "PlanHistory",
+    "PlanSignal",
+    "PlanUnit",
     "Result",
     "Schedule",
     "SettlementHistory",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Identity, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Date, Identity, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from app.core.requirements import JobType
@@ -40,6 +40,8 @@ class Job(SQLModel, table=True):
     pending. ``not_before``: until when a job that lost a run waits before it is matched again. ``max_attempts``: offers
     it may get at all, 0 = any number. ``exclude_nodes``: which nodes are out for it after a setback. ``cancel_by``:
     when a run that is being cancelled is over at the latest. ``history_head``: hash of its last history row.
+    ``plan_id`` and ``plan_unit``: the plan that it is a job of, and of which of its units. ``max_cost``: what it may
+    cost at most, held back from a budget; ``spend_day``: the day of its key's cap that it counts for. None without.
     """
 
     __tablename__: ClassVar[Any] = "jobs"
@@ -69,6 +71,10 @@ class Job(SQLModel, table=True):
             "requirements_hash",
             "id",
             postgresql_where=text("requirements_hash <> '' AND chain_job IS NULL"),
+        ),
+        Index("jobs_plan", "plan_id", postgresql_where=text("plan_id IS NOT NULL")),
+        CheckConstraint(
+            "max_cost >= 0 AND (cost IS NULL OR max_cost IS NULL OR cost <= max_cost)", name="jobs_max_cost"
         ),
         {"postgresql_with": {"fillfactor": 60}},
     )
@@ -109,6 +115,10 @@ class Job(SQLModel, table=True):
     rerun_of: str | None = Field(sa_column=id_column(nullable=True))
     schedule_id: str | None = Field(sa_column=id_column(nullable=True))
     history_head: bytes | None = Field(sa_column=hash_column())
+    plan_id: str | None = Field(sa_column=id_column(nullable=True))
+    plan_unit: int | None = Field(sa_column=int_column(nullable=True))
+    max_cost: int | None = Field(sa_column=amount_column(nullable=True))
+    spend_day: date | None = Field(sa_column=Column(Date, nullable=True))
     excluded: list[str] = Field(sa_column=names_column())
     match_tries: int = Field(sa_column=int_column(default=0))
     cancel_requested: bool = Field(sa_column=bool_column(default=False))
