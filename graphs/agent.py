@@ -1,4 +1,4 @@
-"""An agent's request as a graph: receive → authorise → route → tool → respond.
+"""An agent's request as a graph: receive (find the tool, authorise, read the arguments) → tool.
 
 Every call of a tool, over whatever face it came, goes through here. A run takes a batch of calls; one call is a batch
 of one. Calls of tools that can share a transaction do, so that neither the graph nor the commit is paid per call.
@@ -49,39 +49,28 @@ class CallState(TypedDict):
 Runs = Runtime[ToolContext]
 
 
-async def receive(state: CallState) -> Command[Literal["authorise", "respond"]]:
-    """Find each call's tool."""
+async def receive(state: CallState) -> Command[Literal["tool", "__end__"]]:
+    """Find each call's tool, hold the caller's scopes and rights against it, then read the arguments as its input.
+
+    Who may not call it is told so before a word is said about the arguments. One node for all three: each further one
+    costs half a millisecond, which is more than they take together.
+    """
     for call in state["calls"]:
         try:
-            call.tool = get_tool(call.name)
+            _receive(call)
         except HaeError as error:
             call.error = error
-    return Command(goto="authorise" if _going(state) else "respond")
+    return Command(goto="tool" if _going(state) else "__end__")
 
 
-async def authorise(state: CallState) -> Command[Literal["route", "respond"]]:
-    """Hold each caller's scopes against the tool's, before a word is said about the arguments."""
-    for call in _going(state):
-        try:
-            assert call.tool is not None
-            call.principal.require(*call.tool.scopes)
-        except HaeError as error:
-            call.error = error
-    return Command(goto="route" if _going(state) else "respond")
+def _receive(call: Call) -> None:
+    call.tool = get_tool(call.name)
+    call.principal.require(*call.tool.scopes)
+    call.principal.rights.require_tool(call.name)
+    call.parsed = call.tool.parse(call.arguments)
 
 
-async def route(state: CallState) -> Command[Literal["tool", "respond"]]:
-    """Read the arguments as the tool's input."""
-    for call in _going(state):
-        try:
-            assert call.tool is not None
-            call.parsed = call.tool.parse(call.arguments)
-        except HaeError as error:
-            call.error = error
-    return Command(goto="tool" if _going(state) else "respond")
-
-
-async def tool(state: CallState, runtime: Runs) -> Command[Literal["respond"]]:
+async def tool(state: CallState, runtime: Runs) -> None:
     """Run the tools: calls that share a transaction together, the others side by side."""
     shared: dict[str, list[Call]] = {}
     single: list[Call] = []
@@ -91,17 +80,16 @@ async def tool(state: CallState, runtime: Runs) -> Command[Literal["respond"]]:
             shared.setdefault(call.name, []).append(call)
         else:
             single.append(call)
-    await asyncio.gather(
-        *(_run_shared(calls, runtime.context) for calls in shared.values()),
-        *(_run_single(call, runtime.context) for call in single),
-    )
-    return Command(goto="respond")
-
-
-async def respond(state: CallState) -> None:
-    """Leave a line for each call that ended in an error of ours, none for the caller's."""
+    if len(single) == 1 and not shared:
+        await _run_single(single[0], runtime.context)
+    else:
+        await asyncio.gather(
+            *(_run_shared(calls, runtime.context) for calls in shared.values()),
+            *(_run_single(call, runtime.context) for call in single),
+        )
     for call in state["calls"]:
         if call.error is not None and not isinstance(call.error, HaeError):
+            # An error of ours, none of the caller's.
             log.error("tool %s failed", call.name, exc_info=call.error)
 
 
@@ -134,10 +122,10 @@ AgentGraph = CompiledStateGraph[CallState, ToolContext, CallState, CallState]
 def build() -> AgentGraph:
     """Compile the graph; once a process."""
     graph: Any = StateGraph(CallState, context_schema=ToolContext)
-    for node in (receive, authorise, route, tool, respond):
-        graph.add_node(node)
+    graph.add_node(receive)
+    graph.add_node(tool)
     graph.add_edge(START, "receive")
-    graph.set_finish_point("respond")
+    graph.set_finish_point("tool")
     compiled: AgentGraph = graph.compile(name="agent")
     return compiled
 
@@ -148,19 +136,19 @@ class AgentRunner:
     def __init__(self, context: ToolContext) -> None:
         self.context = context
         self._graph = build()
-        # A run costs some milliseconds however many calls it takes. Writers wait for their commit, readers need not.
-        self._writers: Batcher[Call, Any] = Batcher(self._run)
-        self._readers: Batcher[Call, Any] = Batcher(self._run)
+        # A run costs the best part of a millisecond however many calls it takes.
+        self._submissions: Batcher[Call, Any] = Batcher(self._run)
+        self._reads: Batcher[Call, Any] = Batcher(self._run)
 
     async def call(self, principal: Principal, name: str, arguments: Any) -> Any:
         """The tool's output struct. Raises HaeError as the tool says; never answers half a thing."""
         call = Call(principal, name, arguments)
         tool_ = get_tool(name)
         if tool_.run_many is not None:
-            return await self._writers.call(call)
-        if not tool_.waits:
-            return await self._readers.call(call)
-        # On its own: others would wait with it.
+            return await self._submissions.call(call)
+        if tool_.read_only and not tool_.waits:
+            return await self._reads.call(call)
+        # On its own: others would wait with it, or for its commit.
         (answer,) = await self._run([call])
         if isinstance(answer, Exception):
             raise answer

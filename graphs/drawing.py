@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from graphs import agent, job
+from graphs import agent, job, plan
 
-_BUILD: dict[str, Callable[[], Any]] = {"job": job.build, "agent": agent.build}
+_BUILD: dict[str, Callable[[], Any]] = {"job": job.build, "plan": plan.build, "agent": agent.build}
 
 
 def drawing(name: str) -> str:
-    """``job`` or ``agent`` as a Mermaid flowchart, drawn from the compiled graph itself."""
+    """``job``, ``plan`` or ``agent`` as a Mermaid flowchart, drawn from the compiled graph itself."""
     graph: Any = _BUILD[name]().get_graph()
     ends = {"__start__": "START([start])", "__end__": "END([end])"}
     lines = ["flowchart LR"]

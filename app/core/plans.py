@@ -110,7 +110,7 @@ class FailurePolicy(StrEnum):
 
 @dataclass(slots=True)
 class Plan:
-    """A plan's row. Amounts in base units of HYPER."""
+    """A plan's row. Amounts in base units of HYPER. ``request``: None where it is not needed, for it may be large."""
 
     id: str
     account: str
@@ -119,13 +119,13 @@ class Plan:
     state: PlanState
     reason: str
     version: int
-    request: dict[str, Any]
+    request: dict[str, Any] | None
     budget: int
     spent: int
     reserved: int
     cancel_requested: bool
     error: str | None
-    created_at: datetime
+    created_at: datetime | None
     deadline_at: datetime | None
     finished_at: datetime | None
 
@@ -142,7 +142,6 @@ class Unit:
     bid: int | None = None
     tries: int = 0
     winner: str | None = None
-    spent: int = 0
     excluded: list[str] = field(default_factory=list)
     not_before: datetime | None = None
     error: str | None = None

@@ -128,7 +128,7 @@ SETTLEMENT_MOVES: Final[Mapping[Settlement, frozenset[Settlement]]] = {
     _S.DISPUTED: frozenset({_S.SETTLED}),
 }
 
-State = TypeVar("State", JobState, OfferState, NodeState, Settlement)
+State = TypeVar("State", bound=StrEnum)
 
 
 def check_move(moves: Mapping[State, frozenset[State]], source: State, target: State) -> None:

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from app.services.verify_jobs import findings
 from app.store import verify as store
+from app.store import verify_money
 from app.store.db import Database, UnitOfWork
 
 LISTED = 1_000
@@ -105,6 +106,9 @@ async def _ledgers(uow: UnitOfWork, report: Report) -> None:
     report.add("stray_rows", await store.strays(uow))
     report.add("node_slots", await store.slots(uow))
     report.add("job_counts", await store.counts(uow))
+    report.add("plan_money", await verify_money.plans(uow))
+    report.add("plan_results", await verify_money.winners(uow))
+    report.add("key_spending", await verify_money.days(uow))
     for check, found in (await store.feed(uow)).items():
         report.add(check, found)
 

@@ -12,11 +12,24 @@ from app.core.health import Health, Incident, IncidentKind
 from app.core.jobs import Job, Move, SettlementMove, Visit
 from app.core.lifecycle import SETTLEMENT_EVENT, Phase, phase_of, rank_at, run_deadline, waits
 from app.core.nodes import NodeRecord
+from app.core.plans import PlanSignalKind
 from app.core.states import JOB_FINAL, JobState, NodeState, OfferState
 from app.matchmaker.fairness import Share
 from app.matchmaker.types import Candidate, Verdict
 from app.services.decisions import Decisions
-from app.store import counts, events, jobs, leases, nodes, offers, results, settlements, signals
+from app.store import (
+    counts,
+    events,
+    jobs,
+    leases,
+    nodes,
+    offers,
+    plan_signals,
+    results,
+    settlements,
+    signals,
+    spending,
+)
 from app.store.chain import job_links
 from app.store.db import UnitOfWork
 from app.store.events import NewEvent
@@ -168,8 +181,15 @@ async def save_wave(uow: UnitOfWork, wave: Wave) -> None:
     # Stale timers of earlier attempts would each start a chain of looks of their own.
     await signals.drop_timers(uow, [v.job.id for v in changed if v.job.state is JobState.PENDING])
     await signals.add(uow, _timers(wave, changed), wake=False, ranks=_ranks(wave, changed))
-    finished = [v.job.id for v in moved if v.job.final]
-    await signals.consume(uow, wave.consumed, finished)
+    ended = [v.job for v in moved if v.job.final]
+    await signals.consume(uow, wave.consumed, [job.id for job in ended])
+    waiting = sorted({job.plan_id for job in ended if job.plan_id})
+    await plan_signals.add(uow, [(plan_id, PlanSignalKind.JOB_ENDED, None) for plan_id in waiting])
+    # Last: who holds a key's row back waits for no other.
+    await spending.settle(
+        uow,
+        [(job.key_id, job.spend_day, job.max_cost or 0, job.cost or 0) for job in ended if job.spend_day is not None],
+    )
 
 
 async def _record(uow: UnitOfWork, moved: list[Visit]) -> None:

@@ -23,6 +23,7 @@ from app.webhooks.dispatcher import Dispatcher
 from app.webhooks.guard import Guard
 from app.webhooks.sender import Limits, Sender
 from app.workers.housekeeper import Housekeeper
+from app.workers.plans import plan_loop_from
 from app.workers.queue import WaveLoop
 from app.workers.scheduler import scheduler_from
 from app.workers.sequencer import Sequencer
@@ -74,9 +75,13 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
         dispatcher = Dispatcher(DeliveryRows(db), sender, endpoints, poll_s=settings.webhooks.poll_s)
         sequencer = Sequencer(db, poll_s=settings.worker.poll_s, moved=dispatcher.wake)
 
+        plans = plan_loop_from(settings, db)
+
         async def heard(message: HintMessage) -> None:
             if message.work:
                 waves.wake()
+            if message.plans:
+                plans.wake()
             if message.events:
                 sequencer.wake()
             if message.feed:
@@ -90,6 +95,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
             views.run(stop),
             views.listen(stop),
             waves.run(stop),
+            plans.run(stop),
             sweeper.run(stop),
             housekeeper.run(stop),
             scheduler_from(settings, db).run(stop),

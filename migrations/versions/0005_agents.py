@@ -35,9 +35,14 @@ def upgrade() -> None:
         sa.CheckConstraint("url <> ''", name="agent_hooks_url"),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index("agent_hooks_subject", "agent_hooks", ["account", "subject"], unique=False)
     op.create_index("agent_hooks_account", "agent_hooks", ["account", "id"], unique=False)
     op.create_index(
-        "agent_hooks_live", "agent_hooks", ["account"], unique=False, postgresql_where=sa.text("ended_at IS NULL")
+        "agent_hooks_live",
+        "agent_hooks",
+        ["account", "subject"],
+        unique=False,
+        postgresql_where=sa.text("ended_at IS NULL"),
     )
     op.create_table(
         "agent_runs",
@@ -129,7 +134,6 @@ def upgrade() -> None:
         sa.Column("bid", sa.BigInteger(), nullable=True),
         sa.Column("tries", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("winner", sa.String(length=40), nullable=True),
-        sa.Column("spent", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("excluded", sa.ARRAY(sa.String(length=80)), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("not_before", sa.DateTime(timezone=True), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
@@ -229,5 +233,6 @@ def downgrade() -> None:
     op.drop_index("agent_runs_thread", table_name="agent_runs")
     op.drop_table("agent_runs")
     op.drop_index("agent_hooks_live", table_name="agent_hooks", postgresql_where=sa.text("ended_at IS NULL"))
+    op.drop_index("agent_hooks_subject", table_name="agent_hooks")
     op.drop_index("agent_hooks_account", table_name="agent_hooks")
     op.drop_table("agent_hooks")

@@ -70,8 +70,8 @@ class PlanUnit(SQLModel, table=True):
     """One piece of a plan's work: a task, or one item of a mapped one; ``number`` orders them, dependencies first.
 
     ``job_ids``: the jobs of its present round, one a run of a redundant unit. ``bid``: base units of HYPER a GPU-hour
-    that they offer. ``tries``: rounds that failed. ``winner``: the job whose result is the unit's. ``spent``: what its
-    jobs cost. ``excluded``: nodes it is not to run on again. ``not_before``: until when it waits after a failed round.
+    that they offer. ``tries``: rounds that failed. ``winner``: the job whose result is the unit's.
+    ``excluded``: nodes it is not to run on again. ``not_before``: until when it waits after a failed round.
     """
 
     __tablename__: ClassVar[Any] = "plan_units"
@@ -89,7 +89,6 @@ class PlanUnit(SQLModel, table=True):
     bid: int | None = Field(sa_column=amount_column(nullable=True))
     tries: int = Field(sa_column=int_column(default=0))
     winner: str | None = Field(sa_column=id_column(nullable=True))
-    spent: int = Field(sa_column=amount_column(default=0))
     excluded: list[str] = Field(sa_column=names_column())
     not_before: datetime | None = Field(sa_column=time_column(nullable=True))
     error: str | None = Field(sa_column=text_column())

@@ -24,7 +24,8 @@ class AgentHook(SQLModel, table=True):
     __table_args__: ClassVar[Any] = (
         CheckConstraint("url <> ''", name="agent_hooks_url"),
         Index("agent_hooks_account", "account", "id"),
-        Index("agent_hooks_live", "account", postgresql_where=text("ended_at IS NULL")),
+        Index("agent_hooks_subject", "account", "subject"),
+        Index("agent_hooks_live", "account", "subject", postgresql_where=text("ended_at IS NULL")),
     )
 
     id: str = Field(sa_column=id_column(primary_key=True))

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from app.core import states
+from app.core import plans, states
 from graphs import drawing
 
 ROOT = Path(__file__).parents[3]
 BLOCK = re.compile(r"```mermaid\n(.*?)```", re.DOTALL)
 
 
-@pytest.mark.parametrize("name", ["job", "agent"])
+@pytest.mark.parametrize("name", ["job", "plan", "agent"])
 def test_a_drawing_holds_exactly_the_compiled_edges(name: str) -> None:
     ends = {"START([start])": "__start__", "END([end])": "__end__"}
     first, *lines = drawing.drawing(name).splitlines()
@@ -26,8 +26,16 @@ def test_a_drawing_holds_exactly_the_compiled_edges(name: str) -> None:
 
 
 def test_every_mermaid_block_of_the_documents_is_drawn_from_the_code() -> None:
-    moves: tuple[Any, ...] = (states.JOB_MOVES, states.OFFER_MOVES, states.NODE_MOVES, states.SETTLEMENT_MOVES)
-    known = {drawing.drawing("job"), drawing.drawing("agent"), *(states.mermaid(table) for table in moves)}
+    moves: tuple[Any, ...] = (
+        states.JOB_MOVES,
+        states.OFFER_MOVES,
+        states.NODE_MOVES,
+        states.SETTLEMENT_MOVES,
+        plans.PLAN_MOVES,
+        plans.UNIT_MOVES,
+    )
+    graphs = {drawing.drawing(name) for name in ("job", "plan", "agent")}
+    known = graphs | {states.mermaid(table) for table in moves}
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
         for block in BLOCK.findall(page.read_text(encoding="utf-8")):
             if block.startswith(("flowchart LR", "stateDiagram-v2")):
