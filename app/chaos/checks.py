@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from msgspec import structs
 
-from app.chaos import checks_chain, checks_jobs, checks_rows, checks_told
+from app.chaos import checks_chain, checks_jobs, checks_plans, checks_rows, checks_told
 from app.chaos.checks_rows import Kept
 from app.chaos.history import History
 from app.demo.onchain import ChainLedger
@@ -50,6 +50,7 @@ def findings(
         *checks_jobs.ends(kept),
         *checks_jobs.idle(history, kept),
         *checks_jobs.times(history, kept),
+        *checks_plans.plans(history, kept),
         *checks_told.webhooks(history, kept),
         *checks_told.feed(history, kept),
     ]

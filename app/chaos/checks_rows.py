@@ -99,6 +99,22 @@ class SignalKept:
     parked: bool
 
 
+@dataclass(frozen=True, slots=True)
+class PlanKept:
+    """A plan. ``cost``: of its jobs, base units; ``live``: those that are not over; ``unfinished``: units without an
+    outcome that lets the plan complete."""
+
+    id: str
+    key: str
+    state: str
+    over: bool
+    cancel_requested: bool
+    budget: int
+    cost: int
+    live: int
+    unfinished: int
+
+
 @dataclass(slots=True)
 class Kept:
     """``now``: the database's clock when it was read, ``read_at`` the record's. ``history``: by job, in order.
@@ -118,6 +134,7 @@ class Kept:
     feed: list[tuple[int, str]] = field(default_factory=list)
     deliveries: dict[tuple[str, str], DeliveryKept] = field(default_factory=dict)
     signals: list[SignalKept] = field(default_factory=list)
+    plans: dict[str, PlanKept] = field(default_factory=dict)
 
     def when(self, moment: float) -> datetime:
         """The database's time of a moment of the record."""
@@ -139,7 +156,7 @@ async def _read(sql: asyncpg.Connection[Any]) -> Kept:
     read_at = History.now()
     kept = Kept(await sql.fetchval("SELECT clock_timestamp()"), read_at)
     for row in await sql.fetch(
-        """SELECT id, coalesce(chain_job, rerun_of, schedule_id) IS NOT NULL, state, attempt, cancel_requested,
+        """SELECT id, coalesce(chain_job, rerun_of, schedule_id, plan_id) IS NOT NULL, state, attempt, cancel_requested,
             created_at, finished_at, queue_ttl_s, greatest(retry_backoff_s, retry_backoff_max_s),
             timeout_s, start_at, deadline_at
         FROM jobs"""
@@ -168,4 +185,12 @@ async def _read(sql: asyncpg.Connection[Any]) -> Kept:
         SignalKept(*row)
         for row in await sql.fetch("SELECT id, job_id, kind, parked_at IS NOT NULL FROM signals ORDER BY id")
     ]
+    for row in await sql.fetch(
+        """SELECT p.id, p.idempotency_key, p.state, p.finished_at IS NOT NULL, p.cancel_requested, p.budget,
+            (SELECT coalesce(sum(j.cost), 0)::int8 FROM jobs j WHERE j.plan_id = p.id),
+            (SELECT count(*) FROM jobs j WHERE j.plan_id = p.id AND j.finished_at IS NULL),
+            (SELECT count(*) FROM plan_units u WHERE u.plan_id = p.id AND u.state NOT IN ('done', 'skipped'))
+        FROM plans p"""
+    ):
+        kept.plans[row[0]] = PlanKept(*row)
     return kept

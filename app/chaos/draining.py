@@ -14,6 +14,8 @@ from app.chaos.world import World
 _STILL_OPEN = """SELECT
     (SELECT count(*) FROM jobs WHERE state NOT IN ('completed', 'failed', 'cancelled', 'expired')) AS jobs,
     (SELECT count(*) FROM signals) AS signals,
+    (SELECT count(*) FROM plans WHERE finished_at IS NULL) AS plans,
+    (SELECT count(*) FROM plan_signals) AS "plans' signals",
     (SELECT count(*) FROM events) - (SELECT count(*) FROM feed) AS unread,
     (SELECT coalesce(max(position), 0) FROM feed)
         - coalesce((SELECT position FROM consumers WHERE name = 'webhooks'), 0) AS untold,

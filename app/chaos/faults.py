@@ -11,7 +11,7 @@ import asyncpg
 
 from app.chaos.clients import SCARCE
 from app.chaos.engine import LEASE_S
-from app.chaos.faults_servers import HANG_S, SERVER_FAULTS, Fault
+from app.chaos.faults_servers import SERVER_FAULTS, Fault, hang_s
 from app.chaos.history import History
 from app.chaos.processes import Process
 from app.chaos.proxy import Trouble
@@ -74,7 +74,7 @@ async def _hung(processes: list[Process], chance: random.Random) -> None:
     for process in processes:
         process.hang()
     try:
-        await asyncio.sleep(chance.uniform(*HANG_S))
+        await asyncio.sleep(hang_s(chance))
     finally:
         for process in processes:
             process.resume()
@@ -87,7 +87,7 @@ def _link(trouble: Trouble, *servers: str) -> Fault:
         for name in struck:
             world.links[name].trouble(trouble)
         try:
-            await asyncio.sleep(chance.uniform(0.3, 2.5))
+            await asyncio.sleep(hang_s(chance) if trouble is Trouble.HANG else chance.uniform(0.3, 2.5))
         finally:
             for name in struck:
                 world.links[name].trouble(Trouble.NONE)

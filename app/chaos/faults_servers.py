@@ -14,7 +14,15 @@ from app.chaos.world import World
 Fault = Callable[[World, random.Random], Awaitable[str]]
 """Strikes, heals what it struck before it returns, and says what that was."""
 
-HANG_S = (1.0, 2.5)
+_HANG_S = (1.0, 2.5)
+_LONG_HANG_S = (6.0, 8.0)
+"""Longer than leases, calls and waits for a connection last."""
+_LONG = 0.25
+
+
+def hang_s(chance: random.Random) -> float:
+    """How long something hangs."""
+    return chance.uniform(*(_LONG_HANG_S if chance.random() < _LONG else _HANG_S))
 
 
 async def _postgres_restart(world: World, chance: random.Random) -> str:
@@ -47,7 +55,7 @@ async def _postgres_restart_and_kill(world: World, chance: random.Random) -> str
 async def _postgres_hang(world: World, chance: random.Random) -> str:
     await asyncio.to_thread(world.servers.hang_postgres)
     try:
-        await asyncio.sleep(chance.uniform(*HANG_S))
+        await asyncio.sleep(hang_s(chance))
     finally:
         await asyncio.to_thread(world.servers.resume_postgres)
     return "SIGSTOP"
@@ -71,7 +79,7 @@ async def _valkey_kill(world: World, chance: random.Random) -> str:
 async def _valkey_hang(world: World, chance: random.Random) -> str:
     await asyncio.to_thread(world.servers.hang_valkey)
     try:
-        await asyncio.sleep(chance.uniform(*HANG_S))
+        await asyncio.sleep(hang_s(chance))
     finally:
         await asyncio.to_thread(world.servers.resume_valkey)
     return "SIGSTOP"

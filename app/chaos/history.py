@@ -13,7 +13,19 @@ import msgspec
 
 Outcome = Literal["ok", "fail", "unknown"]
 Kind = Literal[
-    "submit", "cancel", "offers", "accept", "decline", "progress", "result", "failure", "heartbeat", "webhook", "feed"
+    "submit",
+    "cancel",
+    "submit_plan",
+    "cancel_plan",
+    "offers",
+    "accept",
+    "decline",
+    "progress",
+    "result",
+    "failure",
+    "heartbeat",
+    "webhook",
+    "feed",
 ]
 
 
@@ -24,7 +36,7 @@ class Op(msgspec.Struct, kw_only=True, omit_defaults=True):
     a job's answer or a webhook said of the job. ``code``: the problem's code of a refusal. ``note``: what the actor did
     it for, such as ``double_accept``, ``after_expiry``, ``wrong_node``, ``after_cancel``; empty for ordinary calls.
     ``position``: of an event read from the feed. ``endpoint``: that a webhook came to. ``digest``: of a webhook's body.
-    ``attempt``: of an offer.
+    ``attempt``: of an offer. ``job_id``: of calls about plans, the plan's.
     """
 
     kind: Kind

@@ -119,6 +119,7 @@ class _Run:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(world.clients.play(orders(self._seed, options.jobs, span_s(options.jobs))))
+                group.create_task(world.planners.play(options.jobs, span_s(options.jobs)))
                 group.create_task(world.onchain.create_unasked(round(options.jobs * CHAIN_JOBS)))
                 group.create_task(self._strike(planned))
             self._note("all faults are healed")
@@ -187,7 +188,7 @@ class _Run:
         self._trouble += [f"harness: a node: {error}" for errors in _errors(world) for error in errors]
         ledger: ChainLedger = await world.onchain.chain.ledger()
         found = [*self._trouble, *await check(world.history, world.servers.database_url, ledger)]
-        if refusals := world.clients.refusals:
+        if refusals := world.clients.refusals + world.planners.refusals:
             found.append(f"refused: {len(refusals)} good submissions, one of them with {refusals[0]}")
         if world.receivers.bad_signatures:
             found.append(f"signature: {world.receivers.bad_signatures} webhooks were not signed as they should be")

@@ -18,6 +18,7 @@ from app.chaos.history import History
 from app.chaos.legacy import LegacyNode
 from app.chaos.nodes import SimNode
 from app.chaos.onchain import Onchain
+from app.chaos.planners import Planners
 from app.chaos.processes import Process, free_ports
 from app.chaos.proxy import Link
 from app.chaos.receivers import Receivers
@@ -48,6 +49,7 @@ class World:
     nodes: list[SimNode]
     legacy: list[LegacyNode]
     clients: Clients
+    planners: Planners
     readers: list[FeedReader]
     onchain: Onchain
     probe: Recorder
@@ -114,6 +116,9 @@ async def staged(size: Size, seed: int, bug: str, note: Callable[[str], None]) -
         clients = Clients(
             seed, [recorder(f"client-{number}", secrets[f"agent{number}"], number) for number in range(ACCOUNTS)]
         )
+        planners = Planners(
+            seed, [recorder(f"planner-{number}", secrets[f"agent{number}"], number) for number in range(ACCOUNTS)]
+        )
         readers = [
             FeedReader(recorder("reader-all", secrets["operator"])),
             *(
@@ -136,6 +141,7 @@ async def staged(size: Size, seed: int, bug: str, note: Callable[[str], None]) -
             nodes=nodes,
             legacy=legacy,
             clients=clients,
+            planners=planners,
             readers=readers,
             onchain=acting,
             probe=probe,
