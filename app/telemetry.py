@@ -41,6 +41,8 @@ _RULES: Final = tuple(
         ),
         (r"\b([a-z][a-z0-9+.-]{0,20}://[^\s:/@?#\"']{0,256}):[^\s/?#\"'<>]{0,4096}@", rf"\1:{MASK}@"),
         (r"\b(wh(?:sec|sk))_[\w+/=-]+", rf"\1_{MASK}"),
+        # Keys in the path, which need not look like ours.
+        (r"(/(?:mcp|sse)/k/)[^\s/?#\"'<>]+", rf"\1{MASK}"),
         (r"\bhae_[\w-]{8,}", f"hae_{MASK}"),
         (
             rf"\b(authorization{_IS}(?:b?[\"'])?(?:(?:basic|bearer|digest|token)\s+)?)[^\s\"',;]+",

@@ -51,6 +51,8 @@ def entries(text: str) -> list[dict[str, Any]]:
     [
         ("key hae_01jd5w3k_abcDEF-123 used", "key hae_*** used"),
         ("the tables of hae_migrate", "the tables of hae_migrate"),
+        ("POST /mcp/k/whatever-it.is~ failed", "POST /mcp/k/*** failed"),
+        ("GET /sse/k/abc/messages?session_id=x", "GET /sse/k/***/messages?session_id=x"),
         ("Authorization: Bearer tops3cret.a-b_c~d+/=", "Authorization: Bearer ***"),
         ("authorization=tops3cret", "authorization=***"),
         ("{'authorization': 'Bearer tops3cret'}", "{'authorization': 'Bearer ***'}"),

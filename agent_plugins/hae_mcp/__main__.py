@@ -1,0 +1,7 @@
+"""``python -m hae_mcp``."""
+
+import sys
+
+from .command import main
+
+sys.exit(main())
