@@ -70,6 +70,22 @@ NOTIFIED = frozenset(
     }
 )
 
+TOLD_AGENTS = NOTIFIED - {EventKind.OPERATOR_MESSAGE}
+"""Those that agents' own webhooks are told of, as far as they are of their account."""
+
+LAST_EVENTS = frozenset(
+    {
+        EventKind.JOB_COMPLETED,
+        EventKind.JOB_FAILED,
+        EventKind.JOB_CANCELLED,
+        EventKind.JOB_EXPIRED,
+        EventKind.PLAN_COMPLETED,
+        EventKind.PLAN_FAILED,
+        EventKind.PLAN_CANCELLED,
+    }
+)
+"""Those that end a job or a plan."""
+
 JOB_EVENT: dict[JobState, EventKind] = {
     JobState.PENDING: EventKind.JOB_REQUEUED,
     JobState.OFFERED: EventKind.JOB_OFFERED,

@@ -12,12 +12,15 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
-from app.core.deliveries import Delivery, DeliveryOutcome, DeliveryState
+from app.core.deliveries import Delivery, DeliveryOutcome, DeliveryState, Fanned
 from app.core.errors import HaeError
+from app.core.events import LAST_EVENTS
 from app.core.retry import backoff_s
 from app.webhooks.endpoints import Endpoint
+from app.webhooks.hooks import HookEndpoint, HookLane, HookStore
 from app.webhooks.outcome import Outcome, Verdict
 from app.webhooks.schedule import next_delay_s
 from app.webhooks.sender import Sender
@@ -44,12 +47,12 @@ class Subscriber(Protocol):
     def wants(self, kind: str) -> bool: ...
 
 
-class DeliveryStore(Protocol):
+class DeliveryStore(HookStore, Protocol):
     """Where deliveries are kept. Each method is one transaction."""
 
-    async def fan_out(self, endpoints: Sequence[Subscriber], limit: int) -> int:
-        """Turn up to ``limit`` further events of the feed into a delivery for each endpoint that wants them;
-        returns the events taken.
+    async def fan_out(self, endpoints: Sequence[Subscriber], limit: int) -> Fanned:
+        """Turn up to ``limit`` further events of the feed into a delivery for each endpoint, and each agent's hook,
+        that wants them.
 
         Events that nobody wants are taken, too. Two dispatchers never take the same one.
         """
@@ -67,12 +70,13 @@ class DeliveryStore(Protocol):
         ...
 
     async def retire(self, endpoints: Sequence[str]) -> int:
-        """Give up deliveries that are long due, of endpoints other than ``endpoints``; how many."""
+        """Give up deliveries that are long due, of endpoints other than ``endpoints`` and hooks; how many."""
         ...
 
 
 class Dispatcher:
-    """``endpoints``: all there are, names unique. ``poll_s``: seconds between looks when nobody wakes it.
+    """``endpoints``: all of the settings, names unique; agents' hooks are found by what is due to them. ``poll_s``:
+    seconds between looks when nobody wakes it.
 
     ``grace_s``: how long sends in flight may take to end once stopped. ``delivered`` counts this process's
     successes.
@@ -99,7 +103,8 @@ class Dispatcher:
         self._names = [endpoint.name for endpoint in endpoints]
         self._next_retiring = 0.0
         self._maybe_due: set[str] = set()
-        self._sending: dict[asyncio.Task[Outcome], Delivery] = {}
+        self._hooks = HookLane(store, sender)
+        self._sending: dict[asyncio.Task[Outcome], tuple[Endpoint, Delivery]] = {}
         self._unsettled: list[DeliveryOutcome] = []
         self.delivered = 0
 
@@ -139,6 +144,8 @@ class Dispatcher:
             self._next_retiring = now + RETIRE_S
             if retired:
                 logger.warning("%d webhook deliveries given up: their endpoints are no longer configured", retired)
+        # Another process may have made deliveries to hooks: a wake-up alone does not say so, and is no reason to look.
+        self._hooks.maybe_due |= now >= self._next_poll
         if self._woken.is_set() or now >= self._next_poll:
             self._woken.clear()
             self._next_poll = now + self._poll_s
@@ -146,8 +153,9 @@ class Dispatcher:
             self._maybe_due = set(self._endpoints)
         if self._feed_waits:
             moved = await self._store.fan_out(list(self._endpoints.values()), FAN_OUT_LIMIT)
-            self._feed_waits = moved >= FAN_OUT_LIMIT
-            if moved:
+            self._feed_waits = moved.events >= FAN_OUT_LIMIT
+            self._hooks.maybe_due |= moved.hooked
+            if moved.events:
                 self._maybe_due = set(self._endpoints)
         await self._claim()
 
@@ -155,7 +163,7 @@ class Dispatcher:
         """Fill what is free, endpoints with the fewest sends in flight first: slow ones starve nobody."""
         self._next_turn = math.inf
         lease_s = self._sender.limits.total_s + LEASE_SLACK_S
-        busy = Counter(delivery.endpoint for delivery in self._sending.values())
+        busy = Counter(delivery.endpoint for _, delivery in self._sending.values())
         for name in sorted(self._maybe_due, key=lambda name: (busy[name], name)):
             endpoint = self._endpoints[name]
             room = self._sender.limits.concurrency - len(self._sending)
@@ -166,11 +174,16 @@ class Dispatcher:
             if free <= 0 or pause > 0:
                 continue
             claimed = await self._store.claim(free, lease_s, name)
-            for delivery in claimed:
-                task = asyncio.create_task(self._sender.send(endpoint, delivery.event))
-                self._sending[task] = delivery
+            self._send([(endpoint, delivery) for delivery in claimed])
             if len(claimed) < free:
                 self._maybe_due.discard(name)
+        room = self._sender.limits.concurrency - len(self._sending)
+        self._send(await self._hooks.claim([endpoint for endpoint, _ in self._sending.values()], room, lease_s))
+
+    def _send(self, claimed: Sequence[tuple[Endpoint, Delivery]]) -> None:
+        for endpoint, delivery in claimed:
+            task = asyncio.create_task(self._sender.send(endpoint, delivery.event))
+            self._sending[task] = (endpoint, delivery)
 
     async def _rest(self, stop: asyncio.Event) -> None:
         """Until something ends, a wake-up, the next poll, or the turn of an endpoint that paces itself."""
@@ -196,26 +209,30 @@ class Dispatcher:
 
     def _collect(self) -> None:
         for task in [task for task in self._sending if task.done()]:
-            delivery = self._sending.pop(task)
-            self._unsettled.append(self._outcome(delivery, _result(task, delivery)))
+            endpoint, delivery = self._sending.pop(task)
+            told = self._outcome(delivery, _result(task, delivery))
+            single = isinstance(endpoint, HookEndpoint) and endpoint.single
+            self._unsettled.append(replace(told, last=True) if single and delivery.event.kind in LAST_EVENTS else told)
 
     def _outcome(self, delivery: Delivery, outcome: Outcome | None) -> DeliveryOutcome:
         if outcome is None:
             return DeliveryOutcome(delivery.id, DeliveryState.PENDING, 0.0, "stopped while sending")
+        status = outcome.status_code
         if outcome.verdict is Verdict.DELIVERED:
             self.delivered += 1
-            return DeliveryOutcome(delivery.id, DeliveryState.DELIVERED, status_code=outcome.status_code)
+            return DeliveryOutcome(delivery.id, DeliveryState.DELIVERED, status_code=status)
         reason = outcome.reason
         if outcome.verdict is Verdict.RETRY:
             delay = next_delay_s(delivery.tries, outcome.retry_after_s)
             if delay is not None:
-                return DeliveryOutcome(delivery.id, DeliveryState.PENDING, delay, reason, outcome.status_code)
+                return DeliveryOutcome(delivery.id, DeliveryState.PENDING, delay, reason, status, failed=True)
             reason = f"{reason}; gave up after {delivery.tries} tries"
         if outcome.verdict is Verdict.DISABLED and delivery.endpoint in self._endpoints:
             del self._endpoints[delivery.endpoint]
             self._maybe_due.discard(delivery.endpoint)
             logger.warning("webhook %s is sent nothing more until the next start: %s", delivery.endpoint, reason)
-        return DeliveryOutcome(delivery.id, DeliveryState.DEAD, None, reason, outcome.status_code)
+        gone = outcome.verdict is Verdict.DISABLED
+        return DeliveryOutcome(delivery.id, DeliveryState.DEAD, None, reason, status, failed=True, gone=gone)
 
     async def _settle(self) -> None:
         if self._unsettled:

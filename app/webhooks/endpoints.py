@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import httpcore
 import httpx
 
+from app.core.deliveries import Event
 from app.core.errors import InvalidInput
 from app.core.events import NOTIFIED
-from app.webhooks import signing
+from app.webhooks import discord, payloads, signing, slack
 
 EndpointKind = Literal["discord", "slack", "custom"]
 
 MAX_URL = 2048
+_BUILD = {"discord": discord.build, "slack": slack.build, "custom": payloads.build}
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}", re.ASCII)
 _HOST = re.compile(
     rb"(?=.{1,254}\Z)[a-z0-9_][a-z0-9_-]{0,62}(?:\.[a-z0-9_][a-z0-9_-]{0,62})*\.?|(?=.*:)[0-9a-f:.]{2,45}"
@@ -39,11 +42,7 @@ class Endpoint:
     events: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise InvalidInput(
-                "a webhook endpoint's name must be 1 to 80 of a-z, 0-9, - and _, and not begin with a sign",
-                field="name",
-            )
+        self._check_name()
         if self.kind not in get_args(EndpointKind):
             raise self._bad("kind", f"kind must be one of {', '.join(get_args(EndpointKind))}")
         self._check_url()
@@ -68,6 +67,21 @@ class Endpoint:
         """The URL as the HTTP client takes it: host in IDNA form, path percent-encoded."""
         url = httpx.URL(self.url)
         return httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+
+    def body(self, event: Event) -> bytes:
+        """What this receiver is sent of an event."""
+        return _BUILD[self.kind](event)
+
+    def headers(self) -> Mapping[str, str]:
+        """What is sent along besides the signature."""
+        return {}
+
+    def _check_name(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise InvalidInput(
+                "a webhook endpoint's name must be 1 to 80 of a-z, 0-9, - and _, and not begin with a sign",
+                field="name",
+            )
 
     def _check_url(self) -> None:
         if not 0 < len(self.url) <= MAX_URL:

@@ -87,17 +87,16 @@ class Guard(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        if self._ports and port not in self._ports:
-            raise RefusedError("the receiver's port is not among those allowed")
         deadline = None if timeout is None else time.monotonic() + timeout
-        try:
-            async with asyncio.timeout(timeout):
-                addresses = await self._resolve(host, port)
-        except TimeoutError as error:
-            raise httpcore.ConnectTimeout("name look-up timed out") from error
-        except OSError as error:
-            raise httpcore.ConnectError("name not found") from error
-        return await self._dial_one_of(self._vetted(addresses), port, deadline, local_address, socket_options)
+        addresses = await self._allowed(host, port, timeout)
+        return await self._dial_one_of(addresses, port, deadline, local_address, socket_options)
+
+    async def check(self, host: str, port: int, timeout_s: float) -> None:
+        """Find out whether a receiver may be dialled, without dialling it: raises as connect_tcp does.
+
+        It is checked again whenever it is dialled, for its name may lead elsewhere by then.
+        """
+        await self._allowed(host, port, timeout_s)
 
     async def connect_unix_socket(
         self,
@@ -112,6 +111,19 @@ class Guard(httpcore.AsyncNetworkBackend):
 
     def close(self) -> None:
         self._resolver.close()
+
+    async def _allowed(self, host: str, port: int, timeout_s: float | None) -> list[str]:
+        """The host's addresses, once all of them may be dialled."""
+        if self._ports and port not in self._ports:
+            raise RefusedError("the receiver's port is not among those allowed")
+        try:
+            async with asyncio.timeout(timeout_s):
+                addresses = await self._resolve(host, port)
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout("name look-up timed out") from error
+        except OSError as error:
+            raise httpcore.ConnectError("name not found") from error
+        return self._vetted(addresses)
 
     def _vetted(self, addresses: list[str]) -> list[str]:
         for address in addresses:

@@ -40,6 +40,9 @@ DOCUMENTED: Mapping[str, tuple[str, ...]] = {
     EventKind.PAYMENT_DISTRIBUTED: _PAID,
     EventKind.PAYMENT_DISPUTED: (*_PAID, "reason"),
     EventKind.OPERATOR_MISMATCH: (*_ON_NODE, "chain_job", "mismatch", "operator"),
+    EventKind.PLAN_COMPLETED: ("plan_id", "cost_hyper"),
+    EventKind.PLAN_FAILED: ("plan_id", "cost_hyper", "reason", "error"),
+    EventKind.PLAN_CANCELLED: ("plan_id", "cost_hyper", "reason"),
     EventKind.OPERATOR_MESSAGE: ("data",),
 }
 """Keys that are always there, null when unknown, in their order after ``event``."""

@@ -17,7 +17,7 @@ from types import TracebackType
 import httpcore
 
 from app.core.deliveries import Event
-from app.webhooks import discord, payloads, signing, slack
+from app.webhooks import signing
 from app.webhooks.endpoints import Endpoint
 from app.webhooks.guard import Guard, RefusedError
 from app.webhooks.outcome import Outcome, Verdict, judge
@@ -26,9 +26,9 @@ from app.webhooks.pace import SLACK_INTERVAL_S, Pace
 logger = logging.getLogger(__name__)
 
 MAX_ANSWER_BYTES = 64 * 1024
-_BUILD = {"discord": discord.build, "slack": slack.build, "custom": payloads.build}
 _AGENT = b"hypernode-automation-engine"
 _IDLE_CONNECTION_S = 5.0
+_MOST_LANES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,11 @@ class Limits:
 
 @dataclass(slots=True)
 class _Lane:
+    """``users``: sends that wait for it or are under way."""
+
     pace: Pace
     free: asyncio.Semaphore
+    users: int = 0
 
 
 @dataclass(slots=True)
@@ -97,20 +100,24 @@ class Sender:
         contacting it.
         """
         lane = self._lane(endpoint)
-        async with lane.free, self._free:
-            held = lane.pace.held_s(time.monotonic())
-            if held > 0:
-                return Outcome(Verdict.RETRY, "receiver is rate limiting", retry_after_s=held)
-            await asyncio.sleep(lane.pace.reserve(time.monotonic()))
-            outcome = await self._try(endpoint, event)
-            if outcome.hold_s > 0:
-                lane.pace.hold(time.monotonic(), outcome.hold_s)
+        lane.users += 1
+        try:
+            async with lane.free, self._free:
+                held = lane.pace.held_s(time.monotonic())
+                if held > 0:
+                    return Outcome(Verdict.RETRY, "receiver is rate limiting", retry_after_s=held)
+                await asyncio.sleep(lane.pace.reserve(time.monotonic()))
+                outcome = await self._try(endpoint, event)
+                if outcome.hold_s > 0:
+                    lane.pace.hold(time.monotonic(), outcome.hold_s)
+        finally:
+            lane.users -= 1
         if outcome.verdict is not Verdict.DELIVERED:
             logger.info("webhook %s: event %s: %s", endpoint.name, event.id, outcome.reason)
         return outcome
 
     async def _try(self, endpoint: Endpoint, event: Event) -> Outcome:
-        body = _BUILD[endpoint.kind](event)
+        body = endpoint.body(event)
         try:
             answer = await self._post(endpoint, _headers(endpoint, event, body), body)
         except RefusedError as error:
@@ -150,10 +157,19 @@ class Sender:
     def _lane(self, endpoint: Endpoint) -> _Lane:
         lane = self._lanes.get(endpoint.name)
         if lane is None:
+            if len(self._lanes) >= _MOST_LANES:
+                self._forget_idle()
             interval = SLACK_INTERVAL_S if endpoint.kind == "slack" else 0.0
             lane = _Lane(Pace(interval), asyncio.Semaphore(self.capacity(endpoint)))
             self._lanes[endpoint.name] = lane
         return lane
+
+    def _forget_idle(self) -> None:
+        """Agents' hooks come and go: forget those that nothing is under way to and that did not ask for a pause."""
+        now = time.monotonic()
+        for name, lane in list(self._lanes.items()):
+            if lane.users == 0 and lane.pace.wait_s(now) == 0:
+                del self._lanes[name]
 
 
 def _headers(endpoint: Endpoint, event: Event, body: bytes) -> list[tuple[bytes, bytes]]:
@@ -162,10 +178,12 @@ def _headers(endpoint: Endpoint, event: Event, body: bytes) -> list[tuple[bytes,
         (b"User-Agent", _AGENT),
         (b"Accept-Encoding", b"identity"),
     ]
+    more = dict(endpoint.headers())
     if endpoint.kind == "custom":
-        signed = signing.headers(endpoint.secrets, event.id, int(time.time()), body)
-        headers += [(name.encode(), value.encode()) for name, value in signed.items()]
-    return headers
+        more |= signing.headers(endpoint.secrets, event.id, int(time.time()), body)
+        if not endpoint.secrets:
+            del more["webhook-signature"]
+    return headers + [(name.encode(), value.encode()) for name, value in more.items()]
 
 
 def _decoded(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:

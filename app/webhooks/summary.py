@@ -24,9 +24,12 @@ _TONES: dict[str, Tone] = {
     EventKind.PAYMENT_DISTRIBUTED: "good",
     EventKind.PAYMENT_DISPUTED: "bad",
     EventKind.OPERATOR_MISMATCH: "bad",
+    EventKind.PLAN_COMPLETED: "good",
+    EventKind.PLAN_FAILED: "bad",
 }
 _LABELS = (
     ("job_id", "Job"),
+    ("plan_id", "Plan"),
     ("node_id", "Node"),
     ("type", "Type"),
     ("attempt", "Attempt"),

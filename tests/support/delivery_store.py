@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from app.core.deliveries import Delivery, DeliveryOutcome, DeliveryState, Event
+from app.core.deliveries import Delivery, DeliveryOutcome, DeliveryState, Event, Fanned, WaitingHook
 from app.webhooks.dispatcher import Subscriber
 
 
@@ -35,7 +35,7 @@ class MemoryStore:
         self.called = asyncio.Event()
         self.claims: list[tuple[int, float, str]] = []
 
-    async def fan_out(self, endpoints: Sequence[Subscriber], limit: int) -> int:
+    async def fan_out(self, endpoints: Sequence[Subscriber], limit: int) -> Fanned:
         self._maybe_fail()
         taken, self.feed = self.feed[:limit], self.feed[limit:]
         for event in taken:
@@ -43,7 +43,7 @@ class MemoryStore:
                 if endpoint.wants(event.kind):
                     self.rows[f"{event.id}:{endpoint.name}"] = Row(event, endpoint.name, self.now)
         self.called.set()
-        return len(taken)
+        return Fanned(len(taken))
 
     async def claim(self, limit: int, lease_s: float, endpoint: str) -> list[Delivery]:
         self._maybe_fail()
@@ -57,6 +57,16 @@ class MemoryStore:
             row.due_at = self.now + lease_s
             row.tries += 1
         return [Delivery(key, row.event, row.endpoint, row.tries) for key, row in due]
+
+    async def waiting_hooks(self, after: str, busy: Sequence[str], limit: int) -> list[WaitingHook]:
+        """Agents' hooks are told by the real store alone."""
+        return []
+
+    async def claim_hooks(self, endpoints: Sequence[str], each: int, lease_s: float) -> list[Delivery]:
+        raise AssertionError("nothing is due to any hook")
+
+    async def give_up_hooks(self, endpoints: Sequence[str], reason: str) -> None:
+        raise AssertionError("nothing is due to any hook")
 
     async def settle(self, outcomes: Sequence[DeliveryOutcome]) -> None:
         self._maybe_fail()

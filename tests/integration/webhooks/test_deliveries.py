@@ -86,7 +86,7 @@ async def test_a_rolled_back_event_is_never_told(db: Database) -> None:
     with pytest.raises(RuntimeError, match="the change failed"):
         await fail()
     assert await sequence(db) == 0
-    assert await DeliveryRows(db).fan_out([], FAN_OUT_LIMIT) == 0
+    assert (await DeliveryRows(db).fan_out([], FAN_OUT_LIMIT)).events == 0
 
 
 async def test_what_a_killed_dispatcher_had_claimed_is_sent_again_under_its_id(db: Database, sender: Sender) -> None:
@@ -94,7 +94,7 @@ async def test_what_a_killed_dispatcher_had_claimed_is_sent_again_under_its_id(d
     async with Receiver() as receiver:
         endpoint = Endpoint("ops", "custom", receiver.url(), SECRET)
         rows = DeliveryRows(db)
-        assert await rows.fan_out([endpoint], FAN_OUT_LIMIT) == 5
+        assert (await rows.fan_out([endpoint], FAN_OUT_LIMIT)).events == 5
         claimed = await rows.claim(3, 0.2, "ops")
         assert [delivery.tries for delivery in claimed] == [1, 1, 1]
         await sender.send(endpoint, claimed[0].event)
@@ -136,8 +136,8 @@ async def test_a_cursor_that_somebody_else_moves_is_left_to_him(db: Database) ->
     endpoint = Endpoint("ops", "custom", "http://127.0.0.1:1/", SECRET)
     async with db.unit() as uow:
         await uow.sql.execute("SELECT FROM consumers WHERE name = 'webhooks' FOR UPDATE")
-        assert await DeliveryRows(db).fan_out([endpoint], 2) == 0
-    assert [await DeliveryRows(db).fan_out([endpoint], 2) for _ in range(3)] == [2, 1, 0]
+        assert (await DeliveryRows(db).fan_out([endpoint], 2)).events == 0
+    assert [(await DeliveryRows(db).fan_out([endpoint], 2)).events for _ in range(3)] == [2, 1, 0]
     assert await DeliveryRows(db).counts() == {"pending": 3}
 
 
