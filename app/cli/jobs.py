@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
-from app.cli.asking import with_database
+from app.cli.asking_api import KeyOption, UrlOption
 from app.cli.environment import CommandError, ConfigOption
 from app.cli.jobs_dead import JobArgument, JsonOption, LimitOption, dead_commands, print_json
-from app.core.access import Principal, Scope
-from app.core.jobs import Job
+from app.cli.jobs_source import jobs_source
 from app.core.requirements import JobType
 from app.core.states import JobState
-from app.services import cancelling, jobs, repeating, schedules
 from app.services.cancelling import Wanted
 from app.services.repeating import Changes
-from app.store.db import Database
 
 commands = typer.Typer(
     no_args_is_help=True,
-    help="Jobs of every account, straight from the database: list, show, cancel, rerun, schedules, dead.",
+    help="Jobs: list, show, cancel, rerun, schedules. With --url or --key, or HYPERNODE_API_URL or HYPERNODE_API_KEY "
+    "in the environment, those of the key's account, from the server; else those of every account, straight from "
+    "the database. `dead` is about the database only.",
 )
 commands.add_typer(dead_commands, name="dead")
 
-OPERATOR = Principal("cli", "operator", frozenset({Scope.OPERATOR.value}))
 StateOption = Annotated[list[JobState] | None, typer.Option("--state", help="Only in this state; repeatable")]
 TypeOption = Annotated[list[JobType] | None, typer.Option("--type", help="Only of this type; repeatable")]
 
@@ -43,57 +40,44 @@ def listing(
     type_: TypeOption = None,
     limit: LimitOption = 50,
     as_json: JsonOption = False,
+    url: UrlOption = None,
+    key: KeyOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Show jobs, newest first.
 
     Example: hae jobs list --state pending --state offered --limit 20
     """
-    from tools.answers import job_summary
-
     states, types = [one.value for one in state or []], [one.value for one in type_ or []]
-
-    async def look(db: Database) -> list[Job]:
-        found, before = await jobs.listing(db, OPERATOR, states=states, types=types, before="", limit=limit)
-        while before and len(found) < limit:
-            more, before = await jobs.listing(
-                db, OPERATOR, states=states, types=types, before=before, limit=limit - len(found)
-            )
-            found += more
-        return found
-
-    found = with_database(config, "jobs", look)
-    told = [job_summary(job) for job in found]
+    found = jobs_source(url, key, config, as_json).listing(states, types, limit)
     if as_json:
-        print_json(told)
+        print_json([job for _, job in found])
         return
-    accounts = {job.id: job.account for job in found}
-    table = Table("id", "account", "type", "state", "reason", "attempt", "node", "created")
-    for one in told:
-        row = (one.type, one.state, one.reason, str(one.attempt), one.node_id, one.created_at[:19])
-        table.add_row(one.job_id, accounts[one.job_id], *row)
+    table = Table(Column("id", min_width=30), "account", "type", "state", "reason", "attempt", "node", "created")
+    for account, one in found:
+        row = (one["type"], one["state"], one["reason"], str(one["attempt"]), one["node_id"], one["created_at"][:19])
+        table.add_row(one["job_id"], account, *row)
     Console().print(table)
 
 
 @commands.command()
-def show(job_id: JobArgument, as_json: JsonOption = False, config: ConfigOption = None) -> None:
+def show(
+    job_id: JobArgument,
+    as_json: JsonOption = False,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    config: ConfigOption = None,
+) -> None:
     """Show a job: what was asked, where it stands, every transition with its reason and who made it.
 
     Example: hae jobs show job_01jd3k5m7p9r1t3v5x7z9b1d3f
     """
-    from tools.answers import job_answer, stamp
-
-    async def look(db: Database) -> tuple[jobs.JobView, list[dict[str, Any]]]:
-        view = await jobs.get(db, OPERATOR, job_id)
-        return view, (await jobs.history(db, OPERATOR, job_id))[0]
-
-    view, history = with_database(config, "jobs", look)
-    answer = msgspec.to_builtins(job_answer(view))
-    moves = [{**row, "at": stamp(row["at"])} for row in history]
+    account, answer, moves = jobs_source(url, key, config, as_json).show(job_id)
     if as_json:
-        print_json({"account": view.job.account, **answer, "transitions": moves})
+        print_json({**({"account": account} if account else {}), **answer, "transitions": moves})
         return
-    print(f"account: {view.job.account}")
+    if account:
+        print(f"account: {account}")
     for name, value in answer.items():
         if value not in ("", None, [], {}):
             print(f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
@@ -110,6 +94,8 @@ def cancel(
     type_: TypeOption = None,
     schedule: Annotated[str, typer.Option(help="Only those that this schedule made")] = "",
     as_json: JsonOption = False,
+    url: UrlOption = None,
+    key: KeyOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Ask for the end of the jobs named, or of all that meet the options; a worker ends them.
@@ -124,18 +110,7 @@ def cancel(
     if bool(job_ids) is not wanted.empty:
         raise CommandError("name jobs, or say which with --state, --type or --schedule; not both")
 
-    async def ask(db: Database) -> tuple[list[str], list[str]]:
-        if job_ids:
-            done = await cancelling.cancel_named(db, OPERATOR, job_ids)
-            return done.asked, done.unknown
-        asked: list[str] = []
-        while True:
-            done = await cancelling.cancel_matching(db, OPERATOR, wanted)
-            asked += done.asked
-            if not done.more:
-                return asked, []
-
-    asked, unknown = with_database(config, "jobs", ask)
+    asked, unknown = jobs_source(url, key, config, as_json).cancel(job_ids or [], wanted)
     if as_json:
         print_json({"requested": len(asked), "job_ids": asked, "unknown": unknown})
     else:
@@ -153,6 +128,8 @@ def rerun(
     timeout_s: Annotated[int | None, typer.Option(min=1, help="Longest run, instead of the one it had")] = None,
     queue_ttl_s: Annotated[int | None, typer.Option(min=1, help="Longest wait, instead of the one it had")] = None,
     as_json: JsonOption = False,
+    url: UrlOption = None,
+    key: KeyOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Run a job that is over once more, as a new job of its account; prints the new id.
@@ -160,29 +137,32 @@ def rerun(
     Example: hae jobs rerun job_01jd3k5m7p9r1t3v5x7z9b1d3f --priority 9
     """
     changes = Changes(priority=priority, timeout_s=timeout_s, queue_ttl_s=queue_ttl_s)
-    made = with_database(config, "jobs", lambda db: repeating.rerun(db, OPERATOR, job_id, changes))
+    made = jobs_source(url, key, config, as_json).rerun(job_id, changes)
     if as_json:
-        print_json({"job_id": made.job_id, "rerun_of": job_id})
+        print_json({"job_id": made, "rerun_of": job_id})
     else:
-        print(made.job_id)
+        print(made)
 
 
 @commands.command("schedules")
-def show_schedules(limit: LimitOption = 50, as_json: JsonOption = False, config: ConfigOption = None) -> None:
+def show_schedules(
+    limit: LimitOption = 50,
+    as_json: JsonOption = False,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    config: ConfigOption = None,
+) -> None:
     """Show recurring jobs, newest first: when they are due, what they have made, what went wrong.
 
     Agents make and change them with /v1/schedules.
     """
-    from tools.schedules import schedule_answer
-
-    found = with_database(config, "jobs", lambda db: schedules.listing(db, OPERATOR, "", limit))
-    told = [schedule_answer(row) for row in found]
+    found = jobs_source(url, key, config, as_json).schedules(limit)
     if as_json:
-        print_json(told)
+        print_json([one for _, one in found])
         return
     table = Table("id", "account", "name", "cron", "zone", "next", "runs", "skipped", "last job", "error")
-    for row, one in zip(found, told, strict=True):
-        due = "paused" if one.paused else one.next_at[:16]
-        counts = (str(one.runs), str(one.skipped))
-        table.add_row(row.id, row.account, one.name, one.cron, one.timezone, due, *counts, one.last_job_id, one.error)
+    for account, one in found:
+        due = "paused" if one["paused"] else one["next_at"][:16]
+        named = (one["schedule_id"], account, one["name"], one["cron"], one["timezone"], due)
+        table.add_row(*named, str(one["runs"]), str(one["skipped"]), one["last_job_id"], one["error"])
     Console().print(table)

@@ -32,7 +32,12 @@ MODULES = {
     "maintenance": "maintenance",
     "simulate": "simulate",
     "policy": "policy",
+    "plugin": "plugin",
+    "mcp": "mcp",
+    "submit": "submit",
+    "watch": "watch",
     "jobs": "jobs",
+    "plan": "plan",
     "bench": "bench",
     "chaos": "chaos",
 }

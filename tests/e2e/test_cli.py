@@ -208,11 +208,31 @@ def test_keys_are_listed_without_their_secrets_and_revoked(home: dict[str, str])
     assert (again.returncode, len(again.stderr.strip().splitlines())) == (1, 1)
 
 
-def test_graph_prints_both_graphs(home: dict[str, str]) -> None:
+def test_what_a_key_may_do_and_spend_is_set_listed_and_lifted(home: dict[str, str]) -> None:
+    options = ("--tool", "quote", "--job-type", "render", "--cap-day", "12.5", "--cap-job", "0.5")
+    made = json.loads(hae(home, "keys", "create", "--scope", "agent", *options, "--json").stdout)
+
+    def listed() -> tuple[list[str], list[str], str, str]:
+        found = json.loads(hae(home, "keys", "list", "--json").stdout)
+        (one,) = [one for one in found if one["id"] == made["id"]]
+        return one["tools"], one["job_types"], one["cap_day"], one["cap_job"]
+
+    assert listed() == (["quote"], ["render"], "12.5", "0.5")
+    changed = hae(home, "keys", "set", made["id"], "--tool", "get_job", "--tool", "quote", "--cap-day", "7")
+    assert "may call get_job, quote" in changed.stdout and "spend 7 HYPER a day, 0.5 HYPER a job" in changed.stdout
+    lifted = ("--tool", "none", "--job-type", "none", "--cap-day", "none", "--cap-job", "none")
+    assert "every type of job, spend any amount a day" in hae(home, "keys", "set", made["id"], *lifted).stdout
+    assert listed() == ([], [], "", "")
+    for wrong, said in ((("--tool", "fly"), "submit_job"), (("--cap-day", "-1"), "--cap-day")):
+        refused = hae(home, "keys", "set", made["id"], *wrong)
+        assert refused.returncode in (1, 2) and said in refused.stderr, refused.stderr
+
+
+def test_graph_prints_every_graph(home: dict[str, str]) -> None:
     printed = hae(home, "graph").stdout
-    assert printed.count("flowchart LR") == 2
+    assert printed.count("flowchart LR") == 3
     assert "match --> claim" in printed
-    assert "authorise --> route" in printed
+    assert "receive --> tool" in printed
 
 
 def test_migrate_tells_where_the_database_stands(home: dict[str, str]) -> None:
