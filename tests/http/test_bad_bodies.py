@@ -11,11 +11,14 @@ import pytest
 from tests.http.catalogue import JSON, Route, each_body, each_keyed, each_strict, nothing_changes, refused
 from tests.http.conftest import as_
 from tests.support.live_engine import Hae
+from tools.registry import TOOLS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-NEEDS_NOTHING = ("/v1/tools/network_metrics", "/v1/tools/match", "/v1/tools/list_schedules")
+NEEDS_NOTHING = [
+    f"/v1/tools/{tool.name}" for tool in TOOLS.values() if tool.read_only and not tool.input_schema["required"]
+]
 
 
 @each_strict

@@ -77,7 +77,7 @@ async def test_a_stream_asked_for_again_tells_of_the_payment_and_ends(still: Hae
         blocks = [
             dict(line.split(": ", 1) for line in block.split("\r\n"))
             for block in answer.text.split("\r\n\r\n")
-            if block
+            if "data: " in block
         ]
         return [(block["id"], json.loads(block["data"])) for block in blocks]
 

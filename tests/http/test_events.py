@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.http.routes import events as routes
+from app.http.streams import sse
 from tests.http.catalogue import JOB
 from tests.http.conftest import as_, make_keys
 from tests.support.event_stream import events_in
@@ -96,7 +96,7 @@ async def test_a_stream_tells_the_same_and_goes_on_behind_the_last_id(hae: Hae) 
     alice = as_(hae, "alice")
     start = await end(hae)
     following = asyncio.create_task(streamed(alice, 3, after="latest"))
-    while "alice" not in hae.engine.feed_desk.keys():  # noqa: ASYNC110, SIM118 (desks tell nobody who waits)
+    while not hae.engine.fanout.waiting:  # noqa: ASYNC110 (it tells nobody who waits)
         await asyncio.sleep(0.01)
     job_ids = [await submit(hae, "alice", "nobody-has-it") for _ in range(3)]
     async with asyncio.timeout(20):
@@ -109,7 +109,7 @@ async def test_a_stream_tells_the_same_and_goes_on_behind_the_last_id(hae: Hae) 
 
 
 async def test_a_silent_stream_is_kept_alive(hae: Hae, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(sse, "HEARTBEAT_S", 0.05)
     comments = 0
     async with as_(hae, "bob").stream("GET", "/v1/events", params={"after": "latest"}, headers=STREAM) as answer:
         async for line in answer.aiter_lines():
@@ -193,7 +193,7 @@ async def test_a_shutdown_answers_waits_and_ends_streams_at_once(database_url: s
         waiting = asyncio.create_task(page(as_(hae, "alice"), wait_s=45))
         following = asyncio.create_task(streamed(as_(hae, "ops"), 1))
         async with asyncio.timeout(10):
-            while len(hae.engine.feed_desk.keys()) < 2:  # noqa: ASYNC110 (desks tell nobody who waits)
+            while not (hae.engine.feed_desk.keys() and hae.engine.fanout.waiting):  # noqa: ASYNC110 (nobody tells)
                 await asyncio.sleep(0.01)
         stop.set()
         async with asyncio.timeout(4):

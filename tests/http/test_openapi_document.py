@@ -10,6 +10,8 @@ import pytest
 from tests.http.catalogue import PUBLIC
 from tests.support.live_engine import Hae
 
+_OF_PLUGINS = "/v1/agents/{plugin}/"
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -43,14 +45,17 @@ async def test_every_operation_has_types(still: Hae) -> None:
         where = (method, path)
         if "requestBody" in operation:
             body = operation["requestBody"]["content"]["application/json"]["schema"]
-            # Two take free-form objects: a tool's arguments, and an event of the operator's own.
-            assert "$ref" in body or path.startswith("/v1/tools/") or path.endswith("/webhooks/trigger"), where
+            # These take free-form objects: a tool's arguments, an event of the operator's own, a plugin's requests.
+            free = path.startswith(("/v1/tools/", _OF_PLUGINS)) or path.endswith("/webhooks/trigger")
+            assert "$ref" in body or free, where
         good = next(answer for status, answer in operation["responses"].items() if status.startswith("2"))
         (kind, content), *_ = good["content"].items()
         if kind == "application/json":
-            assert content["schema"].keys() & {"$ref", "oneOf", "anyOf"}, where
+            assert content["schema"].keys() & {"$ref", "oneOf", "anyOf"} or path.startswith(_OF_PLUGINS), where
+        elif kind == "image/svg+xml":
+            assert path == "/v1/plans/{plan_id}/graph.svg", where
         else:
-            assert (kind, path) == ("text/event-stream", "/v1/jobs/{job_id}/events")
+            assert kind == "text/event-stream" and path in ("/v1/jobs/{job_id}/events", _OF_PLUGINS + "events"), where
         assert operation["responses"]["default"]["content"]["application/problem+json"]
     for name, schema in schemas.items():
         assert re.fullmatch(r"[A-Z][A-Za-z]+", name), name
@@ -65,8 +70,10 @@ async def test_the_document_as_a_whole(still: Hae) -> None:
     names = {tag["name"] for tag in document["tags"]}
     assert names == {
         "tools",
+        "agents",
         "jobs",
         "events",
+        "webhooks",
         "schedules",
         "availability",
         "nodes",

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.http.routes import job_stream
+from app.http.streams import sse
 from app.services.desk import Desk
 from tests.http.catalogue import JOB
 from tests.http.conftest import as_, make_keys
@@ -83,7 +83,7 @@ async def test_after_the_last_event_there_is_no_content(hae: Hae) -> None:
 
 
 async def test_a_silent_stream_is_kept_alive(hae: Hae, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_stream, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(sse, "HEARTBEAT_S", 0.05)
     _, job_id = await node_and_job(hae, "silent")
     comments = 0
     async for line in lines(as_(hae, "alice"), job_id):

@@ -27,6 +27,7 @@ from tests.http.live import serving
 TABLES = (
     "jobs", "offers", "results", "signals", "events", "job_history", "match_decisions", "nodes",
     "node_history", "node_heartbeats", "idempotency_keys", "api_keys", "specs", "settlement_history", "schedules",
+    "plans", "plan_units", "plan_signals", "plan_history", "key_spending", "agent_threads", "agent_runs",
 )  # fmt: skip
 
 

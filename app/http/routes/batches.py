@@ -96,6 +96,7 @@ async def submit(
         for index, one in enumerate(asked):
             if isinstance(one, SubmitJob) and not one.idempotency_key:
                 one.idempotency_key = f"{idempotency_key}/{index}"
+    principal.rights.require_tool("submit_jobs")
     # Past the agents' graph, which looks at every call: here it would cost as much as the jobs themselves.
     return await submit_batch(engine.agents.context, principal, asked)
 

@@ -1,7 +1,7 @@
 """The feed of events: pages and long-polls of it, a stream, and cursors kept for those who read it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from operator import lt
 from typing import Annotated, Any, cast
@@ -10,38 +10,23 @@ import msgspec
 from litestar import Request, Response, Router, get, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
-from litestar.response import ServerSentEvent, ServerSentEventMessage
 from msgspec import Meta
 
 from app.core.access import Principal, Scope
-from app.core.errors import HaeError, InvalidInput
+from app.core.errors import InvalidInput
 from app.core.events import EventKind
 from app.http.engine import Engine
-from app.http.routes.told import told
 from app.http.security import scoped
+from app.http.streams import sse
+from app.http.streams.follower import Follower
+from app.http.streams.records import Filter, Told, told_of
+from app.http.streams.sse import EventStream
 from app.http.waiting import while_connected
 from app.services import feed
-from app.store.feed import FeedEvent, Page
-from tools.answers import stamp
+from app.store.feed import Page
 from tools.schemas import Input
 
-HEARTBEAT_S = 15.0
-"""A comment goes out after that much silence, so that proxies do not take the stream for dead."""
-_STREAMED = 200
 _FARTHEST = 2**63 - 1
-
-
-class Told(msgspec.Struct, kw_only=True):
-    """An event at its ``position`` in the feed. ``job_id`` and ``node_id`` are empty where it is of none; ``data``: all
-    that it tells, amounts of HYPER as decimal strings."""
-
-    position: int
-    id: str
-    kind: str
-    at: str
-    job_id: str
-    node_id: str
-    data: dict[str, Any]
 
 
 class FeedPage(msgspec.Struct, kw_only=True):
@@ -95,18 +80,19 @@ async def read(
     """What happened to your jobs, oldest first; operators see everything. No event is missed or told twice by someone
     who passes on next_after, and those of a job come in their order.
 
-    With ``Accept: text/event-stream`` the same events as they happen, with their positions as ids. A position whose
-    successors are not kept any more is answered 410 ``cursor_expired``.
+    With ``Accept: text/event-stream`` the same events as they happen, with their positions as ids; who reads too slowly
+    is cut off with an event ``cut_off``, and goes on with Last-Event-ID. A position whose successors are not kept any
+    more is answered 410 ``cursor_expired``.
     """
     streaming = "text/event-stream" in request.headers.get("accept", "")
     start = await _start(engine, principal, after, consumer, last_event_id if streaming else "")
     kinds = [one.value for one in kind or []]
     if streaming:
-        return cast("Response[FeedPage]", ServerSentEvent(_stream(engine, principal, start, kinds)))
+        return cast("Response[FeedPage]", _stream(engine, principal, start, kinds))
     page = await while_connected(request.receive, _wait(engine, principal, start, limit, kinds, wait_s))
     if page is None:
         page = Page([], start, start)
-    return Response(FeedPage(events=[_told(one) for one in page.events], next_after=page.read_to, latest=page.latest))
+    return Response(FeedPage(events=[told_of(one) for one in page.events], next_after=page.read_to, latest=page.latest))
 
 
 async def _start(engine: Engine, principal: Principal, after: str, consumer: str, last_event_id: str) -> int:
@@ -138,35 +124,11 @@ async def _wait(
             await engine.feed_desk.wait(principal.sees or "", partial(lt, after), left)
 
 
-async def _stream(
-    engine: Engine, principal: Principal, after: int, kinds: Sequence[str]
-) -> AsyncIterator[ServerSentEventMessage]:
-    """Ends, cleanly, when the server stops or the database is away: the client comes back with Last-Event-ID."""
-    while not engine.stopping.is_set():
-        try:
-            page = await feed.page(engine.db, principal, after, _STREAMED, kinds)
-        except HaeError:
-            return
-        for event in page.events:
-            data = msgspec.json.encode(_told(event)).decode()
-            yield ServerSentEventMessage(data=data, event=event.kind, id=str(event.position))
-        after = page.read_to
-        if not page.events and after >= page.latest:
-            newer = await engine.feed_desk.wait(principal.sees or "", partial(lt, after), HEARTBEAT_S)
-            if newer is None and not engine.stopping.is_set():
-                yield ServerSentEventMessage(comment="still here")
-
-
-def _told(event: FeedEvent) -> Told:
-    return Told(
-        position=event.position,
-        id=event.id,
-        kind=event.kind,
-        at=stamp(event.at),
-        job_id=event.job_id or "",
-        node_id=event.node_id or "",
-        data=told(event.data),
-    )
+def _stream(engine: Engine, principal: Principal, after: int, kinds: Sequence[str]) -> EventStream:
+    seat = engine.seats.take(principal)
+    asked = Filter(kinds=frozenset(kinds) or None)
+    follower = Follower(engine.fanout, engine.db, principal, asked, after, sse.joined)
+    return EventStream(sse.told(engine.fanout, follower), seat, engine.stopping)
 
 
 @get("/v1/events/consumers/{name:str}", operation_id="get_consumer")

@@ -7,26 +7,23 @@ from functools import partial
 from operator import lt
 
 import msgspec
-from litestar.response import ServerSentEventMessage
 
 from app.core.access import Principal
 from app.core.errors import HaeError
 from app.core.states import JOB_FINAL
 from app.http.engine import Engine
 from app.http.routes.told import told
+from app.http.streams import sse
 from app.services import jobs
 from app.store.events import StoredEvent
 from tools.answers import stamp
-
-HEARTBEAT_S = 15.0
-"""A comment goes out after that much silence, so that proxies do not take the stream for dead."""
 
 _FINAL = {state.value for state in JOB_FINAL}
 
 
 async def stream(
     engine: Engine, principal: Principal, job_id: str, after: int, *, over: bool = False
-) -> AsyncIterator[ServerSentEventMessage]:
+) -> AsyncIterator[bytes]:
     """Events with ``seq`` above ``after``, each once and in order, up to the one that ends the job.
 
     Of a job that is ``over`` when the stream begins, those that there are: nobody waits for its payment here.
@@ -45,11 +42,11 @@ async def stream(
         if not found:
             if over:
                 return
-            newer = await engine.event_desk.wait(job_id, partial(lt, after), HEARTBEAT_S)
+            newer = await engine.event_desk.wait(job_id, partial(lt, after), sse.HEARTBEAT_S)
             if newer is None and not engine.stopping.is_set():
-                yield ServerSentEventMessage(comment="still here")
+                yield sse.HEARTBEAT
 
 
-def _message(event: StoredEvent) -> ServerSentEventMessage:
+def _message(event: StoredEvent) -> bytes:
     body = {"event": event.kind, "id": event.id, "at": stamp(event.at), **told(event.data)}
-    return ServerSentEventMessage(data=msgspec.json.encode(body).decode(), event=event.kind, id=str(event.seq))
+    return b"id: %d\r\nevent: %s\r\ndata: %s\r\n\r\n" % (event.seq, event.kind.encode(), msgspec.json.encode(body))

@@ -7,7 +7,6 @@ import msgspec
 from litestar import Response, Router, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
-from litestar.response import ServerSentEvent
 
 from app.core.access import Principal, Scope
 from app.core.chaining import microseconds
@@ -17,9 +16,11 @@ from app.core.states import JobState
 from app.http.engine import Engine
 from app.http.routes.job_stream import stream
 from app.http.security import scoped
+from app.http.streams.sse import EventStream
 from app.services import jobs
-from tools.answers import job_summary, stamp
-from tools.schemas import CancelJob, GetJob, JobAnswer, JobSummary, SubmitAnswer, SubmitJob, WatchJob
+from tools.answers import stamp
+from tools.reading_schemas import JobPage, ListJobs
+from tools.schemas import CancelJob, GetJob, JobAnswer, SubmitAnswer, SubmitJob, WatchJob
 
 IdempotencyKey = Annotated[
     str,
@@ -27,13 +28,6 @@ IdempotencyKey = Annotated[
         name="Idempotency-Key", max_length=200, description="The same key and body make one job, however often sent"
     ),
 ]
-
-
-class JobPage(msgspec.Struct):
-    """``next_cursor``: pass it as ``cursor`` for older jobs; empty at the end."""
-
-    jobs: list[JobSummary]
-    next_cursor: str
 
 
 class Transition(msgspec.Struct, kw_only=True):
@@ -149,15 +143,9 @@ async def listing(
 
     A page that filters for what is rare may be short, even empty: go on until next_cursor is empty.
     """
-    found, following = await jobs.listing(
-        engine.db,
-        principal,
-        states=[one.value for one in state_ or []],
-        types=[one.value for one in type_ or []],
-        before=cursor,
-        limit=limit,
-    )
-    return JobPage([job_summary(job) for job in found], following)
+    asked = ListJobs(state=state_ or [], type=type_ or [], cursor=cursor, limit=limit)
+    answer: JobPage = await engine.agents.call(principal, "list_jobs", asked)
+    return answer
 
 
 # The tools' inputs are made here without their checks: an id that cannot be one is an id that nobody has, a 404.
@@ -209,6 +197,7 @@ async def history(
     engine: NamedDependency[Engine], principal: NamedDependency[Principal], job_id: FromPath[str]
 ) -> JobHistory:
     """Every transition of the job and of its settlement, oldest first, with its reason and who made it."""
+    principal.rights.require_tool("job_history")
     rows, settlement = await jobs.history(engine.db, principal, job_id)
     return JobHistory(
         job_id=job_id,
@@ -237,6 +226,7 @@ async def match(
     engine: NamedDependency[Engine], principal: NamedDependency[Principal], job_id: FromPath[str]
 ) -> JobMatch:
     """Why the job's node was chosen, or why none was: score terms, candidates, rejects by requirement."""
+    principal.rights.require_tool("job_history")
     found = await jobs.explain(engine.db, principal, job_id)
     told = {name: value for name, value in found.items() if name in JobMatch.__struct_fields__ and value is not None}
     return JobMatch(**{**told, "job_id": job_id, "at": stamp(found.get("at"))})
@@ -264,11 +254,13 @@ async def events(
     if last_event_id and not (last_event_id.isascii() and last_event_id.isdecimal()):
         raise InvalidInput("Last-Event-ID must be an id that this stream sent", field="Last-Event-ID")
     after = min(int(last_event_id or 0), 2**63 - 1)
+    principal.rights.require_tool("watch_job")
     # Before the stream starts, so that a foreign job is a 404 and not a broken stream.
     view = await jobs.get(engine.db, principal, job_id)
     if view.job.final and not await jobs.events_after(engine.db, principal, job_id, after):
         return Response(None, status_code=204)
-    return ServerSentEvent(stream(engine, principal, job_id, after, over=view.job.final))
+    seat = engine.seats.take(principal)
+    return EventStream(stream(engine, principal, job_id, after, over=view.job.final), seat, engine.stopping)
 
 
 jobs_router = Router(

@@ -36,6 +36,7 @@ async def add(
     201 when the schedule was made, 200 when the Idempotency-Key had made it before.
     """
     data.idempotency_key = same_key(data.idempotency_key, idempotency_key)
+    principal.rights.require_tool("create_schedule")
     answer, created = await create(engine.agents.context, principal, data)
     return Response(
         answer,
@@ -66,6 +67,7 @@ async def read(
     engine: NamedDependency[Engine], principal: NamedDependency[Principal], schedule_id: FromPath[str]
 ) -> ScheduleAnswer:
     """A schedule, with its next five times."""
+    principal.rights.require_tool("list_schedules")
     return schedule_answer(await schedules.get(engine.db, principal, schedule_id))
 
 

@@ -44,6 +44,7 @@ async def store(
     201 when it is new, 200 when it was there. The hash is lower-case hex sha256 of the body as canonical JSON
     (RFC 8785: sorted keys, no whitespace), with fields at their defaults left out.
     """
+    principal.rights.require_tool("submit_job")
     submission = submission_of(engine.agents.context, principal, data)
     spec_hash, created = await specs.put(engine.db, principal, spec_of(data), submission)
     return Response(
