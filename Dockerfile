@@ -13,6 +13,7 @@ COPY app app
 COPY graphs graphs
 COPY tools tools
 COPY agent_plugins agent_plugins
+COPY hae_client hae_client
 COPY migrations migrations
 RUN /opt/backend/bin/python -m hatchling build -t wheel \
  && /opt/hae/bin/pip install --no-cache-dir --no-deps dist/*.whl

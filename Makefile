@@ -78,6 +78,18 @@ endif
 test-long: $(STAMP) ## Run the chain's tests at full size, with what takes minutes
 	@LONG_TESTS=1 $(BIN)/python -m pytest tests/integration/chain tests/e2e/test_chain_chaos.py $(ARGS)
 
+.PHONY: eliza
+eliza: $(STAMP) ## Build plugin-hypernode and run real ElizaOS agents against a real engine (needs npm)
+	@LONG_TESTS=1 $(BIN)/python -m pytest tests/e2e/test_eliza.py tests/e2e/test_eliza_package.py $(ARGS)
+
+.PHONY: mcp-conformance
+mcp-conformance: $(STAMP) ## Run the Model Context Protocol's own conformance suite (needs npm)
+	@LONG_TESTS=1 $(BIN)/python -m pytest tests/conformance/test_mcp.py $(ARGS)
+
+.PHONY: client
+client: $(STAMP) ## Make hae_client's models and its sync half anew from the OpenAPI document
+	@$(BIN)/python -m app.http.document | $(BIN)/python -m hae_client.generate -
+
 .PHONY: lint
 lint: $(STAMP) ## Check style, types, the layers' imports, and that the migrations match the models
 	$(BIN)/ruff check .

@@ -64,6 +64,7 @@ def item_problem(error: HaeError) -> ItemProblem:
         field=error.field,
         retryable=error.retryable,
         next_action=error.next_action,
+        figures=error.figures,
     )
 
 
@@ -132,6 +133,7 @@ def _told(job: Job) -> dict[str, Any]:
         "node_id": job.node_id or "",
         "price_per_gpu_hour_hyper": hyper(job.price),
         "cost_hyper": hyper(job.cost),
+        "max_cost_hyper": hyper(job.max_cost),
         "settlement": job.settlement.value,
         "created_at": stamp(job.created_at),
         "expires_at": stamp(job.expires_at),

@@ -34,9 +34,10 @@ class NetworkDefaults:
 
 @dataclass(slots=True)
 class ToolContext:
-    """``job_desk``: waits for ``(state, version)`` of jobs. ``defaults``: what a job gets where its agent is silent.
+    """``job_desk``: waits for ``(state, version)`` of jobs, ``plan_desk`` for ``(version, over)`` of plans.
 
-    ``quotas``: of API keys, by the defaults and their own rows.
+    ``defaults``: what a job gets where its agent is silent. ``quotas``: of API keys, by the defaults and their own
+    rows.
     """
 
     db: Database
@@ -45,6 +46,7 @@ class ToolContext:
     job_desk: Desk[tuple[JobState, int]]
     defaults: JobsSettings
     default_policy: str
+    plan_desk: Desk[tuple[int, bool]]
     quotas: Quotas = field(init=False)
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Tools about jobs: submit_job, submit_jobs, get_job, watch_job, cancel_job, cancel_jobs, rerun_job."""
+"""Tools about jobs: submit_job, submit_jobs, get_job, wait_job, watch_job, cancel_job, cancel_jobs, rerun_job."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from app.core.access import Principal
 from app.core.errors import HaeError, InvalidInput
 from app.core.states import JOB_FINAL, JobState
 from app.matchmaker.policy import get_policy
-from app.services import cancelling, jobs, repeating
+from app.services import cancelling, jobs, repeating, spending
 from app.services.cancelling import Wanted
 from app.services.jobs import Submitted
 from app.services.repeating import Changes
 from app.services.submissions import PAYLOAD, Submission
-from tools.answers import item_problem, job_answer, requirements_of, time_of
+from tools.answers import hyper, item_problem, job_answer, requirements_of, time_of
 from tools.context import Defaults, ToolContext
 from tools.many_schemas import (
     CancelJobs,
@@ -24,6 +24,7 @@ from tools.many_schemas import (
     SubmitJobsAnswer,
     SubmittedItem,
 )
+from tools.reading_schemas import WaitJob
 from tools.schemas import (
     CancelJob,
     GetJob,
@@ -68,7 +69,11 @@ async def _submitted(
 
 def _submit_answer(made: Submitted) -> SubmitAnswer:
     return SubmitAnswer(
-        job_id=made.job_id, state=made.state, created=made.created, requirements_hash=made.requirements_hash
+        job_id=made.job_id,
+        state=made.state,
+        created=made.created,
+        requirements_hash=made.requirements_hash,
+        budget_remaining_hyper=hyper(made.remaining),
     )
 
 
@@ -83,11 +88,13 @@ async def submit_batch(
     """As submit_jobs; those that could not even be read come as their errors."""
     outcomes = await _submitted(context, [(principal, one) for one in asked])
     created = repeated = 0
+    left: int | None = None
     results = []
     for index, outcome in enumerate(outcomes):
         if isinstance(outcome, HaeError):
             results.append(SubmittedItem(index=index, problem=item_problem(outcome)))
             continue
+        left = outcome.remaining
         created += outcome.created
         repeated += not outcome.created
         results.append(
@@ -99,13 +106,21 @@ async def submit_batch(
                 requirements_hash=outcome.requirements_hash,
             )
         )
+    if left is None:
+        left = await spending.remaining(context.db, principal)
     return SubmitJobsAnswer(
-        created=created, repeated=repeated, refused=len(results) - created - repeated, results=results
+        created=created,
+        repeated=repeated,
+        refused=len(results) - created - repeated,
+        results=results,
+        budget_remaining_hyper=hyper(left),
     )
 
 
 def submission_of(context: Defaults, principal: Principal, asked: JobSpec) -> Submission:
-    """What the request comes to, the network's defaults filled in. Raises InvalidInput."""
+    """What the request comes to, the network's defaults filled in. Raises InvalidInput; Forbidden for a type of job
+    that the caller's key may not submit."""
+    principal.rights.require_job_type(asked.type.value)
     defaults = context.defaults
     first, longest = asked.retry_backoff_s, asked.retry_backoff_max_s
     if longest and longest < first:
@@ -143,6 +158,11 @@ _LONGEST_BACKOFF_S = 604_800
 async def get_job(context: ToolContext, principal: Principal, asked: GetJob) -> JobAnswer:
     view = await jobs.get(context.db, principal, asked.job_id)
     return job_answer(view)
+
+
+async def wait_job(context: ToolContext, principal: Principal, asked: WaitJob) -> JobAnswer:
+    """Wait until the job is over, for ``wait_s`` at most; always answers its state."""
+    return await watch_job(context, principal, WatchJob(job_id=asked.job_id, wait_s=asked.wait_s))
 
 
 async def watch_job(context: ToolContext, principal: Principal, asked: WatchJob) -> JobAnswer:

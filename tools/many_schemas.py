@@ -61,13 +61,15 @@ class RerunJob(RerunChanges, kw_only=True):
 
 
 class ItemProblem(msgspec.Struct, kw_only=True):
-    """Why one of several was refused: as the error of a call of its own would tell. ``field`` names what is wrong."""
+    """Why one of several was refused: as the error of a call of its own would tell. ``field`` names what is wrong;
+    ``figures``: amounts that it is about."""
 
     code: str
     detail: str
     field: str
     retryable: bool
     next_action: str
+    figures: dict[str, str] = {}
 
 
 class SubmittedItem(msgspec.Struct, kw_only=True):
@@ -85,12 +87,17 @@ class SubmittedItem(msgspec.Struct, kw_only=True):
 
 
 class SubmitJobsAnswer(msgspec.Struct, kw_only=True):
-    """``results``: one a job, in the order of the request. ``repeated``: made before under the same keys."""
+    """``results``: one a job, in the order of the request. ``repeated``: made before under the same keys.
+
+    ``budget_remaining_hyper``: what further jobs of today may cost, empty where the key has no cap.
+    """
 
     created: int
     repeated: int
     refused: int
     results: list[SubmittedItem]
+    budget_remaining_hyper: str = ""
+    next_action: str = "Call wait_job with a job_id for its result, or list_jobs for many."
 
 
 class CancelJobsAnswer(msgspec.Struct, kw_only=True):

@@ -6,7 +6,7 @@ from typing import Any
 
 from app.core.access import Principal
 from app.matchmaker.policy import get_policy
-from app.services import market
+from app.services import market, spending
 from tools import schemas
 from tools.answers import hyper, requirements_of, stamp
 from tools.context import ToolContext
@@ -51,6 +51,7 @@ async def match(context: ToolContext, principal: Principal, asked: schemas.Match
         policy=policy,
         view_version=found.view_version,
         view_age_s=round(context.views.age_s, 3),
+        budget_remaining_hyper=hyper(await spending.remaining(context.db, principal)),
     )
 
 
@@ -87,6 +88,7 @@ async def quote(context: ToolContext, principal: Principal, asked: schemas.Quote
         cheapest_cost_hyper=hyper(given.cheapest_cost),
         median_cost_hyper=hyper(given.median_cost),
         view_age_s=given.view_age_s,
+        budget_remaining_hyper=hyper(await spending.remaining(context.db, principal)),
     )
 
 

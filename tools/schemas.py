@@ -183,7 +183,8 @@ class JobSummary(msgspec.Struct, kw_only=True):
     ``version`` rises with every change of state; ``attempt`` counts the nodes it was tried on; ``final``: over for
     good. ``start_at``: when a scheduled job starts. ``cancel_by``: when a run that is being cancelled is over at the
     latest. ``rerun_of``: the job that it repeats; ``schedule_id``: the schedule that made it. ``cost_hyper``: what a
-    completed run cost, in HYPER; ``duration_ms``: from the node's acceptance to the end.
+    completed run cost, in HYPER, ``max_cost_hyper``: what it may cost at most, empty = whatever its run comes to;
+    ``duration_ms``: from the node's acceptance to the end.
     """
 
     job_id: str
@@ -197,6 +198,7 @@ class JobSummary(msgspec.Struct, kw_only=True):
     node_id: str = ""
     price_per_gpu_hour_hyper: str = ""
     cost_hyper: str = ""
+    max_cost_hyper: str = ""
     settlement: str = "none"
     created_at: str = ""
     expires_at: str = ""
@@ -261,14 +263,16 @@ class JobAnswer(JobSummary, kw_only=True):
 class SubmitAnswer(msgspec.Struct, kw_only=True):
     """``created`` is false when the idempotency key had made this job before; ``state`` is the job's present one.
 
-    ``requirements_hash``: what a job on chain has to carry to be this one.
+    ``requirements_hash``: what a job on chain has to carry to be this one. ``budget_remaining_hyper``: what further
+    jobs of today may cost, empty where the key has no cap.
     """
 
     job_id: str
     state: str
     created: bool
     requirements_hash: str = ""
-    next_action: str = "Call watch_job with this job_id to wait for the result."
+    budget_remaining_hyper: str = ""
+    next_action: str = "Call wait_job with this job_id to wait for the result."
 
 
 class CandidateAnswer(msgspec.Struct, kw_only=True):
@@ -297,7 +301,7 @@ class MatchAnswer(msgspec.Struct, kw_only=True):
 
     ``rejects`` counts nodes by the first requirement they fail; with ``feasible`` they are all. Without a match,
     ``busy`` and ``offline`` count the nodes that fit but for that, and ``relaxations`` are changes that would find one.
-    Not explained: ``feasible`` is -1.
+    Not explained: ``feasible`` is -1. ``budget_remaining_hyper``: as in SubmitAnswer.
     """
 
     matched: bool
@@ -313,6 +317,7 @@ class MatchAnswer(msgspec.Struct, kw_only=True):
     policy: str
     view_version: int
     view_age_s: float
+    budget_remaining_hyper: str = ""
 
 
 class AvailabilityAnswer(msgspec.Struct, kw_only=True):
@@ -330,7 +335,8 @@ class AvailabilityAnswer(msgspec.Struct, kw_only=True):
 
 
 class QuoteAnswer(msgspec.Struct, kw_only=True):
-    """Costs in HYPER for ``duration_s``; empty strings where no node suits."""
+    """Costs in HYPER for ``duration_s``; empty strings where no node suits. ``budget_remaining_hyper``: what jobs of
+    today may cost, empty where the key has no cap."""
 
     available_now: bool
     duration_s: int
@@ -340,6 +346,7 @@ class QuoteAnswer(msgspec.Struct, kw_only=True):
     cheapest_cost_hyper: str
     median_cost_hyper: str
     view_age_s: float
+    budget_remaining_hyper: str = ""
 
 
 class MetricsAnswer(msgspec.Struct, kw_only=True):

@@ -17,6 +17,8 @@ class Scope(StrEnum):
     """Run jobs on nodes of its account."""
     OPERATOR = "operator"
     """Run the network: every account's jobs, standing of nodes, messages to webhooks."""
+    WEBHOOK = "webhook"
+    """Call tools by signed message, without sending the key: the secret that signs follows from the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,30 @@ class Rights:
     job_types: frozenset[str] = frozenset()
     cap_day: int | None = None
     cap_job: int | None = None
+
+    def may_call(self, tool: str) -> bool:
+        """Whether the tool is among those that the key may call."""
+        return not self.tools or tool in self.tools
+
+    def require_tool(self, tool: str) -> None:
+        """Raise Forbidden unless the key may call the tool, naming those that it may."""
+        if not self.may_call(tool):
+            raise Forbidden(
+                f"this API key may not call {tool[:60]}",
+                code="tool_not_allowed",
+                next_action=f"It may call {', '.join(sorted(self.tools))}; operators change that with: hae keys set",
+            )
+
+    def require_job_type(self, job_type: str) -> None:
+        """Raise Forbidden unless the key may submit such jobs, naming the types that it may."""
+        if self.job_types and job_type not in self.job_types:
+            raise Forbidden(
+                f"this API key may not submit jobs of type {job_type[:60]}",
+                code="job_type_not_allowed",
+                field="type",
+                next_action=f"It may submit {', '.join(sorted(self.job_types))}; operators change that with: "
+                "hae keys set",
+            )
 
 
 ALL = Rights()

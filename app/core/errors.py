@@ -9,11 +9,15 @@ HaeError
 │   ├── IllegalTransition   a move outside the transition table: a bug in the caller
 │   └── IdempotencyClash    same Idempotency-Key, other body
 ├── QuotaExceeded       the caller has as much of it as it may have at once: try again later
+├── BudgetExceeded      it would cost more than may be spent
 ├── Gone                it was there and its time is over (an offer after its expiry)
+├── PluginFailed        an installed plugin raised, hung or answered nonsense
 └── Unavailable         a server we need is away or the system is shutting down: try again
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 
 class HaeError(Exception):
@@ -21,6 +25,7 @@ class HaeError(Exception):
 
     ``code``: stable, snake_case, for programs. ``detail``: one sentence for people. ``next_action``: what the caller
     can do about it. ``retryable``: whether the same request may succeed later; ``retry_after`` in seconds.
+    ``figures``: amounts that the refusal is about, as decimal strings.
     """
 
     code = "error"
@@ -34,6 +39,7 @@ class HaeError(Exception):
         field: str = "",
         next_action: str = "",
         retry_after: float | None = None,
+        figures: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
@@ -41,6 +47,7 @@ class HaeError(Exception):
         self.field = field
         self.next_action = next_action
         self.retry_after = retry_after
+        self.figures = dict(figures or {})
 
 
 class InvalidInput(HaeError):
@@ -76,8 +83,16 @@ class QuotaExceeded(HaeError):
     retryable = True
 
 
+class BudgetExceeded(HaeError):
+    code = "budget_exceeded"
+
+
 class Gone(HaeError):
     code = "gone"
+
+
+class PluginFailed(HaeError):
+    code = "plugin_failed"
 
 
 class Unavailable(HaeError):

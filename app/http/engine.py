@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent_plugins.host import Hosts, hosts
 from app.core.access import Principal
 from app.core.errors import HaeError
 from app.core.states import JobState
-from app.services import feed, nodes, offers
+from app.http.langgraph_api.keeper import RunKeeper
+from app.http.streams.fanout import Fanout
+from app.http.streams.seats import Seats
+from app.services import feed, nodes, offers, plans
 from app.services.background import Probe, end_within, keep_running
 from app.services.batching import Batcher
 from app.services.desk import Desk
@@ -30,6 +34,7 @@ from app.store.deltas import DeltaStream
 from app.store.nodes import NodeRow
 from app.store.offers import OpenOffer
 from app.store.results import NewReport
+from app.webhooks.guard import Guard
 from graphs.agent import AgentRunner
 from tools.context import ToolContext
 
@@ -53,9 +58,11 @@ class Engine:
     figures: NetworkFigures
     agents: AgentRunner
     job_desk: Desk[tuple[JobState, int]]
+    plan_desk: Desk[tuple[int, bool]]
     event_desk: Desk[int]
     offer_desk: Desk[list[OpenOffer]]
     feed_desk: Desk[int]
+    fanout: Fanout
     pulse: Pulse
     ownership: Ownership
     accepts: Batcher[Acceptance, int]
@@ -63,18 +70,29 @@ class Engine:
     registers: Batcher[tuple[Principal, Registration], Answer]
     database_probe: Probe[bool]
     valkey_probe: Probe[bool]
+    plugins: Hosts
+    hook_guard: Guard
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    seats: Seats = field(default_factory=Seats)
+    runs: RunKeeper = field(init=False)
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.runs = RunKeeper(self.db, self.agents, self.settings.worker.poll_s)
 
     async def start(self) -> None:
         """Start the tasks behind the routes."""
         self.db.on_commit = self.bus.publish
         parts = (
             self.job_desk.run,
+            self.plan_desk.run,
             self.event_desk.run,
             self.offer_desk.run,
             self.feed_desk.run,
+            self.fanout.run,
+            self.runs.desk.run,
+            self.runs.run,
             self.pulse.run,
             self.views.listen,
             self._keep_view,
@@ -86,6 +104,7 @@ class Engine:
         """Stop the tasks, write the last heartbeats, close the connections."""
         self.stopping.set()
         await end_within(CLOSE_S, self._tasks)
+        self.hook_guard.close()
         await self.bus.close()
         await self.deltas.close()
         await self.db.close()
@@ -100,9 +119,11 @@ class Engine:
     async def _heard(self, message: HintMessage) -> None:
         self.job_desk.wake(message.jobs)
         self.event_desk.wake(message.jobs)
+        self.plan_desk.wake(message.plans)
         self.offer_desk.wake(message.nodes)
         if message.feed:
             self.feed_desk.wake(self.feed_desk.keys())
+            self.fanout.nudge()
         if message.view:
             self.views.nudge()
 
@@ -148,7 +169,12 @@ def build_engine(settings: Settings) -> Engine:
         return answers
 
     bus = Bus(settings.redis.url)
+
+    async def plan_versions(ids: list[str]) -> dict[str, tuple[int, bool]]:
+        return await plans.versions(db, ids)
+
     job_desk = Desk(job_states, settings.worker.poll_s)
+    plan_desk = Desk(plan_versions, settings.worker.poll_s)
     offer_desk = Desk(open_offers, settings.worker.poll_s)
     return Engine(
         settings=settings,
@@ -158,11 +184,15 @@ def build_engine(settings: Settings) -> Engine:
         auth=Authenticator(db, settings.server.api_key),
         views=views,
         figures=figures,
-        agents=AgentRunner(ToolContext(db, views, figures, job_desk, settings.jobs, settings.matchmaker.algorithm)),
+        agents=AgentRunner(
+            ToolContext(db, views, figures, job_desk, settings.jobs, settings.matchmaker.algorithm, plan_desk)
+        ),
         job_desk=job_desk,
+        plan_desk=plan_desk,
         event_desk=Desk(event_seqs, settings.worker.poll_s),
         offer_desk=offer_desk,
         feed_desk=Desk(feed_ends, settings.worker.poll_s),
+        fanout=Fanout(db, settings.worker.poll_s),
         pulse=Pulse(
             db,
             flush_s=settings.nodes.heartbeat_flush_s,
@@ -175,6 +205,8 @@ def build_engine(settings: Settings) -> Engine:
         registers=Batcher(register),
         database_probe=Probe(db.answers),
         valkey_probe=Probe(bus.ping),
+        plugins=hosts(),
+        hook_guard=Guard(settings.webhooks.allow_networks),
     )
 
 

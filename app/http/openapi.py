@@ -25,7 +25,8 @@ Create a key with `hae keys create`, then send it with every request:
 ```
 curl -H "Authorization: Bearer $HAE_API_KEY" "$HAE_URL/v1/availability"
 ```
-A key has scopes: `agent` submits and follows jobs, `node` takes offers, `operator` sees everything.
+A key has scopes: `agent` submits and follows jobs, `node` takes offers, `operator` sees everything, `webhook`
+calls by signed message instead of the key.
 
 ## Submit once, even over a bad network
 Send `Idempotency-Key: <your own id>` with every write. The same key with the same body gets the same answer
@@ -47,7 +48,8 @@ field.
 | status | meaning |
 |---|---|
 | 400 | not readable: no JSON, not UTF-8, nested deeper than 64 levels |
-| 401, 403 | no valid key; the key lacks the scope |
+| 401, 403 | no valid key; the key lacks the scope, or may not do this |
+| 402 | it may cost more than the key may spend: `figures` says how much is left |
 | 404 | no such thing, or not yours |
 | 409 | the state of the thing does not allow it, or an idempotency key was used for another body |
 | 410 | its time is over, as for an offer after its expiry |
@@ -55,6 +57,7 @@ field.
 | 422 | readable, but wrong: unknown field, wrong type, value out of range |
 | 429, 503 | wait `retry_after` seconds and send the same request again |
 | 500 | our fault; the `reference` finds it in the log |
+| 502 | a plugin for agents failed; the `detail` names it |
 
 ## Values
 * Amounts of HYPER are decimal strings; they are exact, floats are not.
@@ -65,8 +68,10 @@ field.
 
 _TAGS = [
     Tag("tools", "What an AI agent can call: one definition each, also as OpenAI, Anthropic and MCP schemas."),
+    Tag("agents", "For agents that speak in a form of their own: plugins, their requests and events."),
     Tag("jobs", "Submit, read, list, follow and cancel jobs."),
     Tag("events", "What happens, in one feed without gaps."),
+    Tag("webhooks", "URLs of agents that are told of what happens to their jobs."),
     Tag("schedules", "Jobs that are submitted again and again."),
     Tag("availability", "What the network could run now, and at which price."),
     Tag("nodes", "For nodes: register, stay online, take offers, report progress and results."),

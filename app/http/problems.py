@@ -1,8 +1,8 @@
 """Every error leaves this server as problem+json (RFC 9457); only here does an error meet an HTTP status.
 
 Clients can rely on ``type, title, status, detail, code, retryable, retry_after, next_action`` being there;
-``instance``, ``field``, ``errors`` and ``reference`` appear where they say something. ``code`` is stable and
-made for programs. An unforeseen exception becomes a 500 with a reference that the log repeats: its message
+``instance``, ``field``, ``errors``, ``figures`` and ``reference`` appear where they say something. ``code`` is stable
+and made for programs. An unforeseen exception becomes a 500 with a reference that the log repeats: its message
 never leaves the server.
 """
 
@@ -36,6 +36,8 @@ _STATUS: tuple[tuple[type[errors.HaeError], int], ...] = (
     (errors.Conflict, 409),
     (errors.Gone, 410),
     (errors.QuotaExceeded, 429),
+    (errors.BudgetExceeded, 402),
+    (errors.PluginFailed, 502),
     (errors.Unavailable, 503),
 )
 
@@ -71,6 +73,7 @@ _NEXT_ACTIONS_BY_STATUS = {
     403: "Use a key with the scope that detail names.",
     404: "Check the id; things of other accounts are not found either.",
     405: "Use a method that the Allow header names.",
+    406: "Send an Accept header with a type that this path answers in.",
     409: "Read the thing's present state, then decide anew.",
     410: "Do not send this again.",
     422: "Correct the field named in field and send the request again.",
@@ -92,7 +95,8 @@ class FieldError(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """An RFC 9457 problem document; ``retry_after`` is in seconds."""
+    """An RFC 9457 problem document; ``retry_after`` is in seconds. ``figures``: amounts that the refusal is about,
+    decimal strings by name, such as those of a budget that is exceeded."""
 
     type: str
     title: str
@@ -105,6 +109,7 @@ class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
     instance: str = ""
     field: str = ""
     errors: list[FieldError] = []
+    figures: dict[str, str] = {}
     reference: str = ""
 
 
@@ -127,6 +132,7 @@ def problem(
     instance: str = "",
     field: str = "",
     field_errors: list[FieldError] | None = None,
+    figures: dict[str, str] | None = None,
     reference: str = "",
 ) -> Problem:
     """The document for one error; title and type follow from the code, and are the same for all its cases."""
@@ -142,6 +148,7 @@ def problem(
         instance=instance,
         field=field,
         errors=field_errors or [],
+        figures=figures or {},
         reference=reference,
     )
 
@@ -212,6 +219,7 @@ def _from_domain(exc: errors.HaeError, instance: str) -> Problem:
         instance=instance,
         field=exc.field,
         field_errors=[FieldError(exc.field, exc.detail)] if exc.field else None,
+        figures=exc.figures,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from litestar.connection import ASGIConnection
@@ -26,18 +27,19 @@ async def requires_key(connection: ASGIConnection[Any, Any, Any, Any], handler: 
     if handler.opt.get("public"):
         return
     engine: Engine = connection.app.state.engine
-    principal = await engine.auth.principal(_secret(connection))
+    principal = await engine.auth.principal(secret_of(connection.headers))
     scopes: tuple[Scope, ...] = handler.opt.get("scopes", ())
     if scopes:
         principal.require(*scopes)
     connection.scope["user"] = principal
 
 
-def _secret(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
-    scheme, _, secret = connection.headers.get("authorization", "").partition(" ")
+def secret_of(headers: Mapping[str, str]) -> str:
+    """The key that a request was sent with; raises Unauthorised without one."""
+    scheme, _, secret = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and secret.strip():
         return secret.strip()
-    secret = connection.headers.get("x-api-key", "")
+    secret = headers.get("x-api-key", "")
     if not secret:
         raise Unauthorised(
             "an API key is needed",

@@ -12,24 +12,33 @@ from litestar.datastructures import State
 from litestar.di import Provide
 
 from app.core.errors import Unavailable
+from app.http.a2a.routes import a2a_mount, agent_card
 from app.http.body import MAX_BODY, StrictRequest, TextGuard
 from app.http.engine import Engine, build_engine
+from app.http.langgraph_api.assistants import assistants_router
+from app.http.langgraph_api.runs import runs_router
+from app.http.langgraph_api.threads import threads_router
+from app.http.mcp.mount import mcp_routes
 from app.http.openapi import openapi_config
 from app.http.pages.viewers import static_router
 from app.http.problems import exception_handlers
+from app.http.routes.agents import agents_router
 from app.http.routes.batches import batches_router
 from app.http.routes.chain import chain_router
 from app.http.routes.dead import dead_router
 from app.http.routes.deliveries import deliveries_router
 from app.http.routes.events import events_router
 from app.http.routes.health import health_router
+from app.http.routes.hooks import hooks_router
 from app.http.routes.internal import internal_router
 from app.http.routes.jobs import jobs_router
 from app.http.routes.legacy import legacy_routers
 from app.http.routes.market import market_router
 from app.http.routes.nodes import nodes_router
+from app.http.routes.plans import plans_router
 from app.http.routes.schedules import schedules_router
 from app.http.routes.specs import specs_router
+from app.http.routes.stream import stream_router
 from app.http.routes.tools import tools_router
 from app.http.run import serve
 from app.http.security import PUBLIC, provide_principal, requires_key
@@ -57,17 +66,27 @@ def build_app(engine: Engine) -> Litestar:
         route_handlers=[
             health_router,
             tools_router,
+            agents_router,
             jobs_router,
             events_router,
+            stream_router,
             batches_router,
             schedules_router,
+            plans_router,
             specs_router,
             market_router,
             nodes_router,
             internal_router,
             dead_router,
             deliveries_router,
+            hooks_router,
+            agent_card,
+            a2a_mount(engine),
+            *mcp_routes(engine),
             chain_router,
+            assistants_router,
+            threads_router,
+            runs_router,
             *legacy_routers,
             static_router(PUBLIC),
         ],

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from app.core.access import Principal
-from app.core.errors import IdempotencyClash, InvalidInput, NotFound, QuotaExceeded
+from app.core.access import Principal, Rights
+from app.core.errors import BudgetExceeded, Forbidden, HaeError, IdempotencyClash, InvalidInput, NotFound, QuotaExceeded
 from app.core.events import EventKind, Reason, SignalKind
 from app.core.ids import new_id
 from app.core.jobs import Job, Move, NewJob
 from app.core.states import JobState
+from app.services import spending
 from app.services.quotas import Quotas
 from app.services.rerun import retold
 from app.services.submissions import Submission, new_job, start_of
@@ -25,12 +27,16 @@ from app.store.events import NewEvent, StoredEvent
 
 @dataclass(slots=True)
 class Submitted:
-    """``created`` is False when the idempotency key had made the job before; ``state`` is its present one."""
+    """``created`` is False when the idempotency key had made the job before; ``state`` is its present one.
+
+    ``remaining``: what the key's cap of the day leaves for further jobs, base units of HYPER; None without one.
+    """
 
     job_id: str
     created: bool
     state: JobState = JobState.PENDING
     requirements_hash: str = ""
+    remaining: int | None = None
 
 
 @dataclass(slots=True)
@@ -43,7 +49,7 @@ class JobView:
     chain: JobLink | None = None
 
 
-Refusal = IdempotencyClash | QuotaExceeded | InvalidInput
+Refusal = IdempotencyClash | QuotaExceeded | InvalidInput | BudgetExceeded | Forbidden
 
 
 async def submit(
@@ -53,21 +59,22 @@ async def submit(
 
     An idempotency key used before answers with its job, or with IdempotencyClash when the request was another one. Past
     what an API key may have waiting by ``quotas`` (None = nobody has any), QuotaExceeded: nothing is kept of such a
-    request, and the same idempotency key may be sent again. So it is with InvalidInput for a start after the deadline.
+    request, and the same idempotency key may be sent again. So it is with BudgetExceeded past the key's caps, with
+    Forbidden for a type of job that it may not submit, and with InvalidInput for a start after the deadline.
     """
     made = [(new_id("job"), submission) for submission in submissions]
     async with db.unit() as uow:
-        starts = [start_of(one, uow.now) for one in submissions]
+        starts = [_may_start(one, uow.now) for one in submissions]
         keyed: dict[tuple[str, str], tuple[str, str, str, str]] = {}
         for (job_id, one), start in zip(made, starts, strict=True):
-            if one.idempotency_key and not isinstance(start, InvalidInput):
+            if one.idempotency_key and not isinstance(start, HaeError):
                 key = (one.principal.account, one.idempotency_key)
                 keyed.setdefault(key, (*key, one.digest(), job_id))
         taken = await idempotency.claim(uow, list(keyed.values()))
         answers: list[Submitted | Refusal] = []
         fresh: list[NewJob] = []
         for (job_id, one), start in zip(made, starts, strict=True):
-            if isinstance(start, InvalidInput):
+            if isinstance(start, HaeError):
                 answers.append(start)
                 continue
             key = (one.principal.account, one.idempotency_key)
@@ -77,21 +84,31 @@ async def submit(
                 continue
             fresh.append(new_job(job_id, one, start))
             answers.append(Submitted(job_id, True, fresh[-1].first_state, one.requirements_hash))
-        if fresh and quotas is not None:
-            refused = await _refused(uow, quotas, fresh)
+        if fresh:
+            refused = await _refused(uow, quotas, fresh, {job_id: one.principal.rights for job_id, one in made})
             if refused:
                 fresh = [job for job in fresh if job.id not in refused]
                 answers = [refused.get(one.job_id, one) if isinstance(one, Submitted) else one for one in answers]
                 claimed = [(*key, first[3]) for key, first in keyed.items() if first[3] in refused]
                 await idempotency.release(uow, claimed)
         if fresh:
-            await _enter(uow, fresh)
+            await enter(uow, fresh)
         repeated = [one for one in answers if isinstance(one, Submitted) and not one.created]
         if repeated:
             known = await jobs.asked_for(uow, [one.job_id for one in repeated])
             for again in repeated:
                 again.state, again.requirements_hash = known.get(again.job_id, (again.state, ""))
+        await _tell_remaining(uow, submissions, answers)
     return answers
+
+
+def _may_start(one: Submission, now: datetime) -> datetime | InvalidInput | Forbidden | None:
+    """When the job starts, None = at once, or why it may not be."""
+    try:
+        one.principal.rights.require_job_type(one.type)
+    except Forbidden as error:
+        return error
+    return start_of(one, now)
 
 
 async def take_in(uow: UnitOfWork, submissions: Sequence[Submission], chain_jobs: Sequence[str | None]) -> list[str]:
@@ -103,13 +120,47 @@ async def take_in(uow: UnitOfWork, submissions: Sequence[Submission], chain_jobs
         new_job(new_id("job"), one, None, chain_job) for one, chain_job in zip(submissions, chain_jobs, strict=True)
     ]
     if made:
-        await _enter(uow, made)
+        await enter(uow, made)
     return [job.id for job in made]
 
 
-async def _refused(uow: UnitOfWork, quotas: Quotas, fresh: list[NewJob]) -> dict[str, QuotaExceeded]:
-    verdicts = await quotas.admit(uow, [job.key_id for job in fresh])
-    return {job.id: verdict for job, verdict in zip(fresh, verdicts, strict=True) if verdict is not None}
+async def take_in_paid(uow: UnitOfWork, submissions: Sequence[Submission]) -> list[str | spending.Refusal]:
+    """As take_in, with each job held against its key's caps: its id, or why it was not made."""
+    fresh = [new_job(new_id("job"), one, None) for one in submissions]
+    verdicts = await spending.reserve_each(
+        uow, [(job.key_id, one.principal.rights, job) for job, one in zip(fresh, submissions, strict=True)]
+    )
+    admitted = [job for job, verdict in zip(fresh, verdicts, strict=True) if verdict is None]
+    if admitted:
+        await enter(uow, admitted)
+    return [verdict or job.id for job, verdict in zip(fresh, verdicts, strict=True)]
+
+
+async def _refused(
+    uow: UnitOfWork, quotas: Quotas | None, fresh: list[NewJob], rights: Mapping[str, Rights]
+) -> dict[str, Refusal]:
+    """By job id why it may not be: past what may wait, or past what its key may spend. ``rights`` by job id."""
+    refused: dict[str, Refusal] = {}
+    if quotas is not None:
+        verdicts = await quotas.admit(uow, [job.key_id for job in fresh])
+        refused |= {job.id: verdict for job, verdict in zip(fresh, verdicts, strict=True) if verdict is not None}
+    paying = [job for job in fresh if job.id not in refused]
+    bills = await spending.reserve_each(uow, [(job.key_id, rights[job.id], job) for job in paying])
+    return refused | {job.id: bill for job, bill in zip(paying, bills, strict=True) if bill is not None}
+
+
+async def _tell_remaining(
+    uow: UnitOfWork, submissions: Sequence[Submission], answers: list[Submitted | Refusal]
+) -> None:
+    """Set what is left of today's caps, as it is after all of these jobs."""
+    left: dict[str, int | None] = {}
+    for one, answer in zip(submissions, answers, strict=True):
+        principal = one.principal
+        if principal.rights.cap_day is None or not isinstance(answer, Submitted):
+            continue
+        if principal.key_id not in left:
+            left[principal.key_id] = (await spending.of_day(uow, principal)).remaining
+        answer.remaining = left[principal.key_id]
 
 
 def _repeated(first: tuple[str, str], one: Submission) -> Submitted | IdempotencyClash:
@@ -123,7 +174,8 @@ def _repeated(first: tuple[str, str], one: Submission) -> Submitted | Idempotenc
     )
 
 
-async def _enter(uow: UnitOfWork, fresh: list[NewJob]) -> None:
+async def enter(uow: UnitOfWork, fresh: Sequence[NewJob]) -> None:
+    """Store these jobs with their first history, events, counts and signals; everything about them was decided."""
     heads = await events.add_history(uow, [_first_move(job) for job in fresh], {})
     await jobs.insert(uow, fresh, heads)
     await events.add(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.core.access import Principal, Scope
+from app.core.access import ALL, Principal, Rights, Scope
 from app.core.chain import CHAIN_ACCOUNT
 from app.core.errors import InvalidInput, NotFound, Unauthorised
 from app.core.ids import new_id
+from app.core.money import MAX_AMOUNT, format_hyper
+from app.core.requirements import JobType
 from app.store import keys
 from app.store.db import Database
 from app.store.keys import KeyRow
@@ -25,7 +28,8 @@ CACHE_S = 5.0
 class KeyInfo:
     """A key as listed: never its secret. ``prefix``: its first characters, to tell keys apart.
 
-    ``weight``, ``max_active``, ``max_queued``: as in Limits.
+    ``weight``, ``max_active``, ``max_queued``: as in Limits. ``tools``, ``job_types``: as in Rights; ``cap_day`` and
+    ``cap_job``: as there, in decimal strings of HYPER, empty for any amount.
     """
 
     id: str
@@ -38,6 +42,10 @@ class KeyInfo:
     weight: int
     max_active: int | None
     max_queued: int | None
+    tools: list[str]
+    job_types: list[str]
+    cap_day: str
+    cap_job: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +74,19 @@ _PLAIN = Limits()
 
 
 async def create(
-    db: Database, account: str, scopes: Sequence[str], label: str = "", limits: Limits = _PLAIN
+    db: Database,
+    account: str,
+    scopes: Sequence[str],
+    label: str = "",
+    limits: Limits = _PLAIN,
+    rights: Rights = ALL,
 ) -> tuple[str, str]:
     """A new key: ``(id, secret)``. The secret (256 random bits behind ``hae_``) is not kept and cannot be shown again.
 
-    Raises InvalidInput on unknown scopes, a bad account name or limits out of range.
+    Raises InvalidInput on unknown scopes, a bad account name, limits out of range or rights to what there is not.
     """
     limits.check()
+    _check_rights(rights)
     known = [scope.value for scope in Scope]
     unknown = sorted(set(scopes) - set(known))
     if unknown or not scopes:
@@ -98,9 +112,31 @@ async def create(
             weight=limits.weight,
             max_active=limits.max_active,
             max_queued=limits.max_queued,
+            tools=sorted(rights.tools),
+            job_types=sorted(rights.job_types),
+            cap_day=rights.cap_day,
+            cap_job=rights.cap_job,
         )
         await keys.add(uow, key)
     return key.id, secret
+
+
+def _check_rights(rights: Rights) -> None:
+    for tool in rights.tools:
+        # Which tools there are is known above: a name may also be one that a later version brings.
+        if not _TOOL_NAME.fullmatch(tool):
+            raise InvalidInput(f"there can be no tool {tool[:80]!r}: a name is one such as get_job", field="tools")
+    unknown = sorted(rights.job_types - {kind.value for kind in JobType})
+    if unknown:
+        known = ", ".join(kind.value for kind in JobType)
+        raise InvalidInput(f"unknown job type: {', '.join(unknown)[:200]}; known are {known}", field="job_types")
+    for name in ("cap_day", "cap_job"):
+        value = getattr(rights, name)
+        if value is not None and not 0 <= value <= MAX_AMOUNT:
+            raise InvalidInput(f"{name} must be in 0..{format_hyper(MAX_AMOUNT)} HYPER", field=name)
+
+
+_TOOL_NAME = re.compile(r"[a-z][a-z0-9_]{0,79}")
 
 
 async def listing(db: Database) -> list[KeyInfo]:
@@ -118,6 +154,10 @@ async def listing(db: Database) -> list[KeyInfo]:
                 key.weight,
                 key.max_active,
                 key.max_queued,
+                key.tools,
+                key.job_types,
+                "" if key.cap_day is None else format_hyper(key.cap_day),
+                "" if key.cap_job is None else format_hyper(key.cap_job),
             )
             for key in await keys.listing(uow)
         ]
@@ -156,7 +196,40 @@ DEFAULT = -1
 def _changed(was: int | None, given: int | None) -> int | None:
     if given is None:
         return was
-    return None if given == DEFAULT else given
+    return None if given in (DEFAULT, NO_CAP) else given
+
+
+async def change_rights(
+    db: Database,
+    key_id: str,
+    *,
+    tools: Sequence[str] | None = None,
+    job_types: Sequence[str] | None = None,
+    cap_day: int | None = None,
+    cap_job: int | None = None,
+) -> Rights:
+    """Change what a live key may do, and answer it; running processes take it on within CACHE_S seconds.
+
+    None leaves a right as it is; no names at all mean all of them, and NO_CAP lifts a cap. Raises NotFound,
+    InvalidInput.
+    """
+    async with db.unit() as uow:
+        key = await keys.lock(uow, key_id)
+        if key is None:
+            raise _no_such_key(key_id)
+        rights = Rights(
+            frozenset(key.tools if tools is None else tools),
+            frozenset(key.job_types if job_types is None else job_types),
+            _changed(key.cap_day, cap_day),
+            _changed(key.cap_job, cap_job),
+        )
+        _check_rights(rights)
+        await keys.set_rights(uow, key_id, rights)
+    return rights
+
+
+NO_CAP = -1
+"""A cap of any amount."""
 
 
 async def revoke(db: Database, key_id: str) -> None:
@@ -200,7 +273,7 @@ class Authenticator:
         if key is None:
             self._known.pop(digest, None)
             raise unknown_key()
-        principal = Principal(key.id, key.account, frozenset(key.scopes))
+        principal = Principal(key.id, key.account, frozenset(key.scopes), key.rights)
         if len(self._known) > 10_000:
             self._known.clear()
         self._known[digest] = (now + CACHE_S, principal)

@@ -61,6 +61,14 @@ class Quotas:
             held = await counts.slots_held(uow, names)
         return {key_id: replace(share, held=held.get(key_id, 0)) for key_id, share in limits.items()}
 
+    async def take_turns(self, uow: UnitOfWork, key_ids: Iterable[str]) -> None:
+        """For a transaction that asks ``admit`` more than once, before it does, and before it reserves anything: take
+        the turns of all these keys, at once and in order."""
+        known = await self._known(uow, sorted(set(key_ids)))
+        bounded = [key_id for key_id, (_, bound) in known.items() if bound]
+        if bounded:
+            await backlog.lock_waiting(uow, bounded)
+
     async def admit(self, uow: UnitOfWork, key_ids: list[str]) -> list[QuotaExceeded | None]:
         """Whether one more job each may wait, in this order; the caller inserts those that may in this transaction.
 
@@ -83,6 +91,11 @@ class Quotas:
                 waiting[key_id] += 1
                 answers.append(None)
         return answers
+
+    async def of(self, uow: UnitOfWork, key_id: str) -> tuple[int, int]:
+        """Slots that the key's jobs may hold at once, and jobs of it that may wait; 0 = any number."""
+        share, waiting = (await self._known(uow, [key_id]))[key_id]
+        return share.max_active, waiting
 
     async def _known(self, uow: UnitOfWork, key_ids: list[str]) -> dict[str, tuple[Share, int]]:
         """The share of each key, with nothing held, and how many of its jobs may wait (0 = any number)."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from app.core.access import Principal, Scope
+from app.core.access import ALL, Principal, Scope
 from app.core.errors import HaeError, IdempotencyClash, NotFound, QuotaExceeded
 from app.core.ids import new_id
 from app.core.states import JOB_FINAL
@@ -22,6 +22,7 @@ from app.services.submissions import Submission
 from app.store import idempotency, keys, schedules
 from app.store import jobs as job_rows
 from app.store.db import Database, UnitOfWork
+from app.store.keys import KeyRow
 from app.store.schedules import ScheduleRow
 
 log = logging.getLogger(__name__)
@@ -136,8 +137,9 @@ async def fire_due(db: Database, prepare: Prepare, quotas: Quotas, limit: int = 
         if not due:
             return 0
         times = {row.id: time for row in due if (time := _move_on(row, uow.now)) is not None}
-        ready = await _ready(uow, [row for row in due if row.id in times])
-        wishes = [(row, wish) for row in ready if (wish := _wish(row, prepare)) is not None]
+        known = {key.id: key for key in await keys.by_ids(uow, sorted({row.key_id for row in due}))}
+        ready = await _ready(uow, [row for row in due if row.id in times], known)
+        wishes = [(row, wish) for row in ready if (wish := _wish(row, known.get(row.key_id), prepare)) is not None]
         verdicts = await quotas.admit(uow, [row.key_id for row, _ in wishes])
         admitted = []
         for (row, wish), refusal in zip(wishes, verdicts, strict=True):
@@ -167,13 +169,12 @@ def _move_on(row: ScheduleRow, now: datetime) -> datetime | None:
         return None
 
 
-async def _ready(uow: UnitOfWork, due: Sequence[ScheduleRow]) -> list[ScheduleRow]:
+async def _ready(uow: UnitOfWork, due: Sequence[ScheduleRow], known: Mapping[str, KeyRow]) -> list[ScheduleRow]:
     """Those that may make a job now: their keys are alive, and no job of theirs is in the way."""
     last = [row.last_job_id for row in due if row.overlap == "skip" and row.last_job_id]
     states = await job_rows.states_of(uow, last) if last else {}
     busy = {job_id for job_id, (state, _) in states.items() if state not in JOB_FINAL}
-    known = await keys.by_ids(uow, sorted({row.key_id for row in due}))
-    revoked = {key.id for key in known if key.revoked_at is not None}
+    revoked = {key.id for key in known.values() if key.revoked_at is not None}
     ready = []
     for row in due:
         if row.key_id in revoked:
@@ -185,10 +186,14 @@ async def _ready(uow: UnitOfWork, due: Sequence[ScheduleRow]) -> list[ScheduleRo
     return ready
 
 
-def _wish(row: ScheduleRow, prepare: Prepare) -> Submission | None:
-    """The submission that the schedule stands for; None, with the error kept, when it is not valid any more."""
+def _wish(row: ScheduleRow, key: KeyRow | None, prepare: Prepare) -> Submission | None:
+    """The submission that the schedule stands for; None, with the error kept, when it is not valid any more.
+
+    ``key``: what its key may do now; one of the settings has no row, and may do anything.
+    """
     try:
-        principal = Principal(row.key_id, row.account, frozenset({Scope.AGENT.value}))
+        rights = ALL if key is None else key.rights
+        principal = Principal(row.key_id, row.account, frozenset({Scope.AGENT.value}), rights)
         return replace(prepare(principal, row.request), source="schedule", schedule_id=row.id)
     except HaeError as error:
         row.error = error.detail[:2000]
@@ -200,13 +205,17 @@ def _wish(row: ScheduleRow, prepare: Prepare) -> Submission | None:
 
 
 async def _taken_in(uow: UnitOfWork, admitted: list[tuple[ScheduleRow, Submission]]) -> list[tuple[ScheduleRow, str]]:
-    """Make the jobs; one that the database refuses is found by halves, and is its schedule's error alone."""
+    """Make the jobs that their keys may pay for; one that the database refuses is found by halves, and is its
+    schedule's error alone."""
     if not admitted:
         return []
     try:
         async with schedules.savepoint(uow):
-            made = await jobs.take_in(uow, [wish for _, wish in admitted], [None] * len(admitted))
-            return [(row, job_id) for (row, _), job_id in zip(admitted, made, strict=True)]
+            made = await jobs.take_in_paid(uow, [wish for _, wish in admitted])
+        answered = [(row, one) for (row, _), one in zip(admitted, made, strict=True)]
+        for row, one in answered:
+            row.error = None if isinstance(one, str) else one.detail
+        return [(row, one) for row, one in answered if isinstance(one, str)]
     except Exception as error:
         # Where the connection is lost, whatever comes next fails, too, and nothing has happened.
         if len(admitted) == 1:

@@ -40,7 +40,8 @@ class Sequenced:
 
 @dataclass(frozen=True, slots=True)
 class FeedEvent:
-    """An event at its place. ``data``: what the outside sees, amounts as base units."""
+    """An event at its place. ``data``: what the outside sees, amounts as base units. ``plan_id``: the plan that it, or
+    its job, is of."""
 
     position: int
     id: str
@@ -50,6 +51,7 @@ class FeedEvent:
     job_id: str | None
     node_id: str | None
     data: dict[str, Any]
+    plan_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,8 @@ async def read(
     latest = await end(uow)
     until = min(latest, after + SPAN) if kinds else latest
     rows = await uow.sql.fetch(
-        f"""SELECT f.position, e.id, e.kind, e.at, e.account, e.job_id, e.node_id, e.data
+        f"""SELECT f.position, e.id, e.kind, e.at, e.account, e.job_id, e.node_id, e.data,
+            coalesce((SELECT j.plan_id FROM jobs j WHERE j.id = e.job_id), e.data ->> 'plan_id')
         FROM feed f JOIN events e ON e.id = f.event_id AND e.at = f.at
         WHERE f.position > $1 AND f.position <= $2 {"AND f.account = $4" if account is not None else ""}
             {"AND e.kind = ANY($5::text[])" if account is not None and kinds else ""}

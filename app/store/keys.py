@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from app.core.access import Rights
 from app.store.db import UnitOfWork
 
-_COLUMNS = "id, account, label, prefix, digest, scopes, created_at, revoked_at, weight, max_active, max_queued"
+_COLUMNS = (
+    "id, account, label, prefix, digest, scopes, created_at, revoked_at, weight, max_active, max_queued, tools, "
+    "job_types, cap_day, cap_job"
+)
 
 
 @dataclass(slots=True)
@@ -16,7 +20,8 @@ class KeyRow:
     """A key's row. ``digest``: sha256 of the secret in hex; ``prefix``: the secret's first characters.
 
     ``weight``: its share against other keys, 1..1000. ``max_active``: slots that its jobs may hold at once,
-    ``max_queued``: jobs that may wait; 0 = any number, None = as the settings say.
+    ``max_queued``: jobs that may wait; 0 = any number, None = as the settings say. ``tools``, ``job_types``,
+    ``cap_day``, ``cap_job``: as in Rights.
     """
 
     id: str
@@ -30,12 +35,22 @@ class KeyRow:
     weight: int = 1
     max_active: int | None = None
     max_queued: int | None = None
+    tools: list[str] = field(default_factory=list)
+    job_types: list[str] = field(default_factory=list)
+    cap_day: int | None = None
+    cap_job: int | None = None
+
+    @property
+    def rights(self) -> Rights:
+        """What it may do within its scopes."""
+        return Rights(frozenset(self.tools), frozenset(self.job_types), self.cap_day, self.cap_job)
 
 
 async def add(uow: UnitOfWork, key: KeyRow) -> None:
     await uow.sql.execute(
-        """INSERT INTO api_keys (id, account, label, prefix, digest, scopes, weight, max_active, max_queued)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)""",
+        """INSERT INTO api_keys (id, account, label, prefix, digest, scopes, weight, max_active, max_queued, tools,
+            job_types, cap_day, cap_job)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)""",
         key.id,
         key.account,
         key.label,
@@ -45,6 +60,10 @@ async def add(uow: UnitOfWork, key: KeyRow) -> None:
         key.weight,
         key.max_active,
         key.max_queued,
+        key.tools,
+        key.job_types,
+        key.cap_day,
+        key.cap_job,
     )
 
 
@@ -74,6 +93,20 @@ async def set_share(uow: UnitOfWork, key_id: str, weight: int, max_active: int |
         weight,
         max_active,
         max_queued,
+    )
+    return found is not None
+
+
+async def set_rights(uow: UnitOfWork, key_id: str, rights: Rights) -> bool:
+    """Set what a live key may do within its scopes; whether there was one."""
+    found = await uow.sql.fetchval(
+        """UPDATE api_keys SET tools = $2, job_types = $3, cap_day = $4, cap_job = $5
+        WHERE id = $1 AND revoked_at IS NULL RETURNING id""",
+        key_id,
+        sorted(rights.tools),
+        sorted(rights.job_types),
+        rights.cap_day,
+        rights.cap_job,
     )
     return found is not None
 

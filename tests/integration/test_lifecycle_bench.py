@@ -118,4 +118,4 @@ async def test_the_dbos_peer_brings_its_jobs_to_their_ends(empty_database_url: s
     # In a process of its own: DBOS is one a process, and keeps threads. It fails unless every job is settled.
     async with Processes(empty_database_url, redis_url) as processes:
         found = await processes.play("app.bench.peers_dbos", {"jobs": 2, "warm_up": 1})
-    assert len(found["tried"]) == 4 and found["jobs_per_s"] > 0
+    assert len(found["tried"]) == 6 and found["jobs_per_s"] > 0
