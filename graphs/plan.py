@@ -93,7 +93,7 @@ async def release(state: PlanState, runtime: Runs) -> Command[Literal["finish"]]
     for work in works:
         while work.releases and await submitter.release(work):
             # Units that could not be filled in are over now: others may be ready, or the plan at its end.
-            planning.release(work)
+            planning.release_more(work)
     await submitter.enter()
     return Command(goto="finish")
 

@@ -20,10 +20,13 @@ from app.store import keys
 from app.store import plans as rows
 from app.store import spending as store_spending
 from app.store.db import UnitOfWork
+from app.store.rows import to_json
 from tools.context import Defaults
 from tools.plan_reading import Reading, unit_job
 from tools.plan_templates import Unresolvable
 
+_BYTES = 16 << 20
+"""What the jobs of a wave are given to work on, in all: more comes in the next."""
 _AGAIN_S = 5.0
 """Until a plan that its key's limits held up is looked at again."""
 
@@ -37,6 +40,7 @@ class Submitter:
         self._defaults = defaults
         self._quotas = quotas
         self._fresh: list[NewJob] = []
+        self._bytes = 0
         self._rights: dict[str, Rights | None] = {}
         self._results: dict[str, Any] = {}
 
@@ -66,13 +70,17 @@ class Submitter:
         failed = False
         for unit in units:
             try:
-                made = self._jobs(work, unit)
-            except (Unresolvable, HaeError) as error:
+                made = self._jobs(work, unit, rights)
+            except (Unresolvable, HaeError, ValueError, RecursionError) as error:
                 failed = True
                 _refuse(work, unit, error)
                 continue
+            if self._bytes > _BYTES:
+                work.look_again(0.0)
+                break
             if not await self._admitted(work, rights, made):
                 break
+            self._bytes += sum(len(to_json(job.payload)) for job in made)
             self._fresh += made
             work.submitted += sum(job.max_cost or 0 for job in made)
             work.fresh.update(job.id for job in made)
@@ -85,12 +93,13 @@ class Submitter:
         if self._fresh:
             await jobs.enter(self._uow, self._fresh)
 
-    def _jobs(self, work: Work, unit: Unit) -> list[NewJob]:
+    def _jobs(self, work: Work, unit: Unit, rights: Rights) -> list[NewJob]:
         plan, task = work.plan, work.task(unit)
         principal = Principal(plan.key_id, plan.account, frozenset({Scope.AGENT.value}))
         submission = unit_job(
             self._readings[plan.id], self._defaults, principal, unit, lambda name, item: self._result(work, name, item)
         )
+        rights.require_job_type(submission.type)
         bid = unit.bid or task.ceiling
         made = []
         for _ in range(task.runs):

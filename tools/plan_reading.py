@@ -20,6 +20,9 @@ from tools.plan_schemas import MAX_UNITS, PlanTask, SubmitPlan
 from tools.plan_templates import Reference, fill, references
 from tools.schemas import JobSpec
 
+MOST_RAISES = 100
+LARGEST = 1 << 20
+"""Bytes that a job's texts may come to with their values filled in: as the body of a job submitted by itself."""
 _TEMPLATED = ("model", "prompt", "input")
 
 
@@ -55,6 +58,12 @@ def read(defaults: Defaults, principal: Principal, asked: SubmitPlan) -> Reading
         raise InvalidInput(
             f"the start price {format_hyper(start)} is above the highest, {format_hyper(ceiling)}",
             field="start_price_per_gpu_hour_hyper",
+        )
+    if step and (ceiling - start) > step * MOST_RAISES:
+        raise InvalidInput(
+            f"the price would be raised {-(-(ceiling - start) // step)} times, and {MOST_RAISES} are the most",
+            field="raise_step_hyper",
+            next_action="Raise by larger steps, or start at a higher price: each bid is a job of its own.",
         )
     laid: dict[str, Task] = {}
     first = 0
@@ -231,6 +240,11 @@ def unit_job(
         return [result_of(reference.task_id, item) for item in range(count)]
 
     template = {name: fill(getattr(task.job, name), value_of) for name in _TEMPLATED}
+    size = len(msgspec.json.encode(template))
+    if size > LARGEST:
+        raise InvalidInput(
+            f"with its values filled in the job comes to {size} bytes, and {LARGEST} are the most", field="job"
+        )
     for name in ("model", "prompt"):
         if not isinstance(template[name], str):
             template[name] = msgspec.json.encode(template[name]).decode()

@@ -16,7 +16,9 @@ import msgspec
 
 from app.core.errors import InvalidInput
 
-_BRACES = re.compile(r"\\\{\{|\{\{(.*?)\}\}", re.DOTALL)
+_OPENING = re.compile(r"\\?\{\{")
+_LONGEST = 200
+"""Characters of a reference."""
 _REFERENCE = re.compile(r"\s*(?:(item|index)|tasks\.([a-z][a-z0-9_]*)\.(results?))((?:\.[A-Za-z0-9_-]+)*)\s*", re.ASCII)
 EXAMPLE = (
     "{{item}}, {{index}}, {{tasks.split.result}} or {{tasks.split.results}}, with a path such as .parts.0 behind it"
@@ -43,9 +45,9 @@ class Unresolvable(Exception):
 def references(template: Any, field: str) -> Iterator[Reference]:
     """Every reference in the texts of a JSON value. Raises InvalidInput, naming ``field``, on what is none."""
     if isinstance(template, str):
-        for match in _BRACES.finditer(template):
-            if match[1] is not None:
-                yield _parsed(match[1], field)
+        for _, _, inner in _braces(template):
+            if inner is not None:
+                yield _parsed(inner, field)
     elif isinstance(template, dict):
         for name, value in template.items():
             yield from references(value, f"{field}.{name}")
@@ -68,22 +70,41 @@ def fill(template: Any, value_of: Callable[[Reference], Any]) -> Any:
     return template
 
 
+def _braces(text: str) -> Iterator[tuple[int, int, str | None]]:
+    """Where each pair of braces begins and ends, and what is between; None for braces that are meant as such.
+
+    Looked for by hand: an expression for it takes time in the square of braces that are never closed.
+    """
+    at = 0
+    while (opening := _OPENING.search(text, at)) is not None:
+        at = opening.end()
+        if opening[0].startswith("\\"):
+            yield opening.start(), at, None
+            continue
+        closing = text.find("}}", at)
+        if closing < 0:
+            return
+        yield opening.start(), closing + 2, text[at:closing]
+        at = closing + 2
+
+
 def _filled(text: str, value_of: Callable[[Reference], Any]) -> Any:
-    whole = _BRACES.match(text)
-    if whole is not None and whole[1] is not None and whole.end() == len(text):
-        return _value(_parsed(whole[1], ""), value_of)
-
-    def written(match: re.Match[str]) -> str:
-        if match[1] is None:
-            return "{{"
-        value = _value(_parsed(match[1], ""), value_of)
-        return value if isinstance(value, str) else msgspec.json.encode(value).decode()
-
-    return _BRACES.sub(written, text)
+    written: list[str] = []
+    done = 0
+    for begin, end, inner in _braces(text):
+        if inner is None:
+            value: Any = "{{"
+        else:
+            value = _value(_parsed(inner, ""), value_of)
+            if begin == 0 and end == len(text):
+                return value
+        written += [text[done:begin], value if isinstance(value, str) else msgspec.json.encode(value).decode()]
+        done = end
+    return "".join([*written, text[done:]])
 
 
 def _parsed(inner: str, field: str) -> Reference:
-    match = _REFERENCE.fullmatch(inner)
+    match = _REFERENCE.fullmatch(inner) if len(inner) <= _LONGEST else None
     if match is None:
         raise InvalidInput(
             f"there is no reference {{{{{inner[:60]}}}}}",

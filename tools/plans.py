@@ -38,13 +38,20 @@ _SUBMITTED = "Call get_plan with this plan_id and wait_s=45 to follow it; cancel
 
 async def submit_plan(context: ToolContext, principal: Principal, asked: SubmitPlan) -> PlanAnswer:
     """Check the plan, store it, and answer how it begins; with ``dry_run`` only what it would come to."""
-    reading = read(context, principal, asked)
+    # Long templates take a while to look through.
+    reading = await asyncio.to_thread(read, context, principal, asked)
     for task in asked.tasks:
         principal.rights.require_job_type(task.job.type)
     if asked.dry_run:
         return _dry(reading)
     wish = PlanWish(
-        principal, asked.name, _request(reading), reading.blueprint, asked.deadline_s, asked.idempotency_key
+        principal,
+        asked.name,
+        _request(reading),
+        reading.blueprint,
+        asked.deadline_s,
+        asked.idempotency_key,
+        asked=msgspec.to_builtins(asked),
     )
     plan_id, created = await plans.submit(context.db, wish)
     answer = await _answer(context, principal, plan_id, units=False)
@@ -88,7 +95,8 @@ async def cancel_plan(context: ToolContext, principal: Principal, asked: CancelP
 
 
 async def drawn(context: ToolContext, principal: Principal, plan_id: str) -> list[DrawnTask]:
-    """The plan's tasks as they are drawn."""
+    """The plan's tasks as they are drawn, for whoever may call get_plan."""
+    principal.rights.require_tool("get_plan")
     view = await plans.view(context.db, principal, plan_id)
     return _drawn(_tasks(await _blueprint(context, view), view))
 

@@ -257,12 +257,16 @@ def _hope(work: Work, unit: Unit, runs: Sequence[PlanJob]) -> bool:
     return live > 0 and live + max(count.values(), default=0) >= work.task(unit).runs // 2 + 1
 
 
+_HARMLESS = (JobState.COMPLETED, JobState.CANCELLED)
+
+
 def _give_back(work: Work, unit: Unit, runs: Sequence[PlanJob]) -> None:
-    if runs and all(job.unplaced for job in runs):
-        work.unplaced.append(unit)
-        return
     if len({work.digests.get(job.id) for job in runs if job.state is JobState.COMPLETED}) > 1:
         work.failed.append((unit, PlanReason.NO_MAJORITY, "its runs came to different results"))
+        return
+    # Of several runs some may have found nodes: those that did are over, or were ended as there was no hope.
+    if any(job.unplaced for job in runs) and all(job.unplaced or job.state in _HARMLESS for job in runs):
+        work.unplaced.append(unit)
         return
     failed = [job for job in runs if job.state is not JobState.COMPLETED]
     told = next((f"{job.id}: {job.error or job.reason}" for job in failed), "its jobs are gone")
@@ -320,6 +324,11 @@ def release(work: Work) -> None:
     if work.plan.state is PlanState.CANCELLING:
         work.cancels += [job.id for job in work.live]
         work.asked = True
+    release_more(work)
+
+
+def release_more(work: Work) -> None:
+    """As release, once those jobs were asked to end: whom a plan that is given up now leaves, its next wave asks."""
     while work.plan.state is PlanState.RUNNING and _release(work):
         work.releases.clear()
 

@@ -30,7 +30,8 @@ _EVENTS = {
 
 @dataclass(frozen=True, slots=True)
 class PlanWish:
-    """A checked wish for a plan. ``request``: as it is stored, to be read again by every wave."""
+    """A checked wish for a plan. ``request``: as it is stored, to be read again by every wave; ``asked``: as it was
+    made, before defaults that may be others tomorrow, None for the same."""
 
     principal: Principal
     name: str
@@ -38,10 +39,13 @@ class PlanWish:
     blueprint: Blueprint
     deadline_s: int = 0
     idempotency_key: str = ""
+    asked: dict[str, Any] | None = None
 
     def digest(self) -> str:
         """sha256 of the request: equal requests have equal digests."""
-        return hashlib.sha256(msgspec.json.encode(self.request, order="deterministic")).hexdigest()
+        return hashlib.sha256(
+            msgspec.json.encode({**(self.asked or self.request), "idempotency_key": ""}, order="deterministic")
+        ).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -271,6 +271,41 @@ async def test_a_check_of_the_database_knows_what_plans_cost(db: Database) -> No
         assert {check for check, what in found.items() if what} == named
 
 
+async def test_a_plan_given_up_while_it_is_filled_in_ends_the_jobs_under_way(db: Database) -> None:
+    await factories.node(db, capacity=4, gpus=4)
+    drive = Drive(db, lambda job_id, payload: None if payload["prompt"] == "long" else {"x": 1})
+    asked = request(task("a", "a"), task("long", "long"), task("b", "{{tasks.a.result.nowhere}}"))
+    plan_id = await submit(db, asked)
+    await drive.run()
+    found = await view(db, plan_id)
+    assert found.plan.state is PlanState.FAILED
+    assert sorted(job.state.value for job in found.jobs.values()) == ["cancelled", "completed"]
+
+
+async def test_redundant_runs_of_which_some_found_no_node_offer_more(db: Database) -> None:
+    await factories.node(db, price=UNIT, capacity=1, gpus=1)
+    await factories.node(db, price=2 * UNIT, capacity=2, gpus=2)
+    drive = Drive(db, lambda job_id, payload: None)
+    asked = request(
+        task("vote"),
+        redundancy=3,
+        start_price_per_gpu_hour_hyper="1",
+        raise_step_hyper="1",
+        max_price_per_gpu_hour_hyper="2",
+        raise_after_s=1,
+    )
+    plan_id = await submit(db, asked)
+    await drive.work()
+    await sql(db, "UPDATE jobs SET expires_at = now() WHERE plan_id = $1 AND state = 'pending'", plan_id)
+    await factories.wake(db, [row[0] for row in await sql(db, "SELECT id FROM jobs WHERE state = 'pending'")])
+    await drive.settle()
+    drive.answer = lambda job_id, payload: {"ok": True}
+    await drive.run()
+    found = await view(db, plan_id)
+    assert found.plan.state is PlanState.COMPLETED
+    assert (found.units[0].bid, found.units[0].tries) == (2 * UNIT, 0)
+
+
 async def test_the_same_key_makes_one_plan(db: Database) -> None:
     asked = request(task("one"), idempotency_key="k")
     first = await submit(db, asked)

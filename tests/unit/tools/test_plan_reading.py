@@ -80,6 +80,12 @@ def test_a_tasks_own_price_is_its_ceiling() -> None:
         ([task("a")], {"redundancy": 2}, "invalid_input", "odd"),
         ([task("a")], {"raise_step_hyper": "-1"}, "invalid_input", "raise_step_hyper"),
         ([task("a")], {"raise_step_hyper": "0"}, "invalid_input", "raise_step_hyper"),
+        (
+            [task("a")],
+            {"start_price_per_gpu_hour_hyper": "1", "raise_step_hyper": "0.01"},
+            "invalid_input",
+            "raised 500 times",
+        ),
         ([task("a")], {"start_price_per_gpu_hour_hyper": "7"}, "invalid_input", "above the highest"),
         ([task("a")], {"budget_hyper": "none"}, "invalid_input", "budget_hyper"),
         ([task("a")], {"budget_hyper": "0.05"}, "budget_exceeded", "0.1 HYPER"),
@@ -103,6 +109,14 @@ def test_what_was_stored_reads_as_before() -> None:
     first = reading(task("a", for_each=[{"n": 1}, None]), task("b", "{{tasks.a.results}}"))
     again = read(DEFAULTS, ANYONE, stored(msgspec.to_builtins(first.asked)))
     assert again == first
+
+
+def test_braces_that_are_never_closed_are_passed_by_at_once() -> None:
+    open_ended = "{{" * 50_000
+    assert list(references(open_ended, "prompt")) == []
+    assert fill(open_ended, lambda reference: 1) == open_ended
+    with pytest.raises(InvalidInput, match="no reference"):
+        list(references("{{item." + "9" * 5_000 + "}}", "prompt"))
 
 
 def test_references_become_values() -> None:
