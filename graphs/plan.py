@@ -16,7 +16,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from app.core import planning
-from app.core.planning import Blueprint
+from app.core.blueprint import Blueprint
 from app.core.plans import Plan
 from app.services import plans
 from app.services.plans import PlanWave

@@ -11,7 +11,7 @@ from app.core.errors import HaeError
 from app.core.ids import new_id
 from app.core.jobs import NewJob
 from app.core.money import run_cost
-from app.core.planning import Work
+from app.core.plan_work import Work
 from app.core.plans import FailurePolicy, PlanReason, Unit, UnitState
 from app.services import jobs, plans, spending
 from app.services.quotas import Quotas

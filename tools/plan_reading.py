@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from app.core.access import Principal
+from app.core.blueprint import Blueprint, Task
 from app.core.errors import BudgetExceeded, InvalidInput
 from app.core.money import format_hyper, parse_price
-from app.core.planning import Blueprint, Task
 from app.core.plans import FailurePolicy, Unit
 from app.services.submissions import Submission
 from tools.context import Defaults

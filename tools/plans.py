@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from app.core.access import Principal
+from app.core.blueprint import Blueprint
 from app.core.money import format_hyper
-from app.core.planning import Blueprint
 from app.core.plans import PLAN_FINAL, UNIT_FINAL, Plan, PlanReason, PlanState, UnitState
 from app.services import plans
 from app.services.plan_drawing import DrawnTask, mermaid

@@ -1,221 +1,20 @@
-"""What a plan's rows call for next: pure decisions of the plan graph, from the rows alone.
-
-A blueprint is what the plan's request comes to: its tasks, dependencies first, and how many units each has. A work is
-one plan in a wave: its locked rows, its jobs as they are, and what was decided about it so far.
-"""
+"""What a plan's rows call for next: pure decisions of the plan graph, from the rows alone, each on a work."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
-from app.core.events import Reason
-from app.core.money import run_cost
-from app.core.plans import (
-    PLAN_MOVES,
-    UNIT_FINAL,
-    UNIT_MOVES,
-    FailurePolicy,
-    Plan,
-    PlanReason,
-    PlanState,
-    Unit,
-    UnitState,
-)
-from app.core.states import JOB_FINAL, JobState, check_move
+from app.core.plan_work import PlanJob, Work
+from app.core.plans import UNIT_FINAL, FailurePolicy, PlanReason, PlanState, Unit, UnitState
+from app.core.states import JobState
 
 RELEASED_AT_ONCE = 500
 """Units that a plan releases in one wave at most: others' plans wait for it."""
 BACKOFF_S = 1.0
 LONGEST_BACKOFF_S = 60.0
 """Of the wait before a failed unit is retried, which doubles with each try."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A task of a blueprint. ``first``: number of its first unit, ``units``: how many it has.
-
-    ``after``: the tasks all of whose units must be over first; ``each_of``: the one of which only the unit of the same
-    item must be. ``runs``: jobs a unit, of which most must agree. ``gpus`` and ``timeout_s``: of its jobs. ``ceiling``:
-    base units of HYPER a GPU-hour that they offer at most.
-    """
-
-    task_id: str
-    first: int
-    units: int
-    after: tuple[str, ...]
-    each_of: str
-    runs: int
-    policy: FailurePolicy
-    gpus: int
-    timeout_s: int
-    ceiling: int
-
-    def cost(self, bid: int) -> int:
-        """What a unit may cost at most, in base units: every run all its time, at its price."""
-        return self.runs * run_cost(bid, self.gpus, self.timeout_s * 1000)
-
-
-@dataclass(frozen=True, slots=True)
-class Blueprint:
-    """A plan's request, read. Prices in base units of HYPER a GPU-hour; ``tasks``: by id, dependencies first."""
-
-    tasks: Mapping[str, Task]
-    budget: int
-    parallelism: int
-    start: int
-    step: int
-    raise_after_s: int
-    max_tries: int
-
-    @property
-    def units(self) -> int:
-        return sum(task.units for task in self.tasks.values())
-
-    @property
-    def jobs(self) -> int:
-        """Jobs that it comes to if nothing has to be tried twice."""
-        return sum(task.units * task.runs for task in self.tasks.values())
-
-    @property
-    def worst_case(self) -> int:
-        """What it costs if every job takes all its time at the highest price, in base units."""
-        return sum(task.units * task.cost(task.ceiling) for task in self.tasks.values())
-
-    def opening(self, task: Task) -> int:
-        """What a unit's jobs offer at first."""
-        return min(self.start, task.ceiling)
-
-    def new_units(self) -> list[Unit]:
-        """All units, waiting."""
-        return [
-            Unit(task.first + item, task.task_id, item, bid=self.opening(task))
-            for task in self.tasks.values()
-            for item in range(task.units)
-        ]
-
-
-@dataclass(frozen=True, slots=True)
-class PlanJob:
-    """A plan's job as its row says. ``node_id``: where it was last; ``excluded``: nodes that failed it."""
-
-    id: str
-    number: int
-    state: JobState
-    reason: str
-    cost: int | None
-    max_cost: int
-    node_id: str | None
-    excluded: Sequence[str]
-    error: str | None
-
-    @property
-    def live(self) -> bool:
-        return self.state not in JOB_FINAL
-
-    @property
-    def unplaced(self) -> bool:
-        """Whether it ended because no node took it."""
-        return self.state is JobState.EXPIRED and self.reason == Reason.NO_NODE_IN_TIME
-
-
-@dataclass(frozen=True, slots=True)
-class PlanMove:
-    """One change as history keeps it; ``number`` None: of the plan itself."""
-
-    number: int | None
-    source: str | None
-    target: str
-    reason: str
-    bid: int | None = None
-    job_id: str | None = None
-
-
-@dataclass(slots=True)
-class Work:
-    """One plan in a wave. ``results``: digest of the result of each completed job of a redundant unit.
-
-    Decided: ``changed`` units by number, ``releases`` (units to submit, in order), ``cancels`` (jobs to end) and
-    ``moves``. ``held``: why units wait that could go, for people to read. ``look_at``: when to look again, if nothing
-    happens.
-    ``fresh``: jobs submitted in this wave, ``submitted``: what they may cost at most, base units. ``asked``: whether
-    the jobs of a plan that is given up are among ``cancels``.
-    """
-
-    plan: Plan
-    blueprint: Blueprint
-    units: list[Unit]
-    jobs: Mapping[str, PlanJob]
-    now: datetime
-    digests: Mapping[str, str] = field(default_factory=dict)
-    changed: dict[int, Unit] = field(default_factory=dict)
-    releases: list[Unit] = field(default_factory=list)
-    cancels: list[str] = field(default_factory=list)
-    moves: list[PlanMove] = field(default_factory=list)
-    unplaced: list[Unit] = field(default_factory=list)
-    failed: list[tuple[Unit, PlanReason, str]] = field(default_factory=list)
-    held: str = ""
-    look_at: datetime | None = None
-    submitted: int = 0
-    fresh: set[str] = field(default_factory=set)
-    asked: bool = False
-
-    @property
-    def live(self) -> list[PlanJob]:
-        return [job for job in self.jobs.values() if job.live]
-
-    @property
-    def spent(self) -> int:
-        """What the jobs that are over cost."""
-        return sum(job.cost or 0 for job in self.jobs.values())
-
-    @property
-    def reserved(self) -> int:
-        """What those under way may cost at most."""
-        return sum(job.max_cost for job in self.jobs.values() if job.live)
-
-    @property
-    def started(self) -> int:
-        """Jobs under way, those submitted in this wave included."""
-        return len(self.live) + len(self.fresh)
-
-    def under_way(self, unit: Unit) -> bool:
-        """Whether a job of the unit is not over."""
-        return any(job_id in self.fresh or (job_id in self.jobs and self.jobs[job_id].live) for job_id in unit.job_ids)
-
-    def look_again(self, seconds: float) -> None:
-        """Look at the plan again in that time, whatever happens."""
-        at = self.now + timedelta(seconds=seconds)
-        self.look_at = at if self.look_at is None else min(self.look_at, at)
-
-    def task(self, unit: Unit) -> Task:
-        return self.blueprint.tasks[unit.task_id]
-
-    def move_unit(
-        self, unit: Unit, target: UnitState, reason: PlanReason, *, bid: int | None = None, job_id: str | None = None
-    ) -> None:
-        """Move a unit, keeping history; raises IllegalTransition outside the table."""
-        check_move(UNIT_MOVES, unit.state, target)
-        self.moves.append(PlanMove(unit.number, unit.state, target, reason, bid, job_id))
-        unit.state = target
-        if target is not UnitState.RUNNING:
-            unit.job_ids = []
-        self.changed[unit.number] = unit
-
-    def move_plan(self, target: PlanState, reason: str) -> None:
-        """Move the plan, keeping history; raises IllegalTransition outside the table."""
-        check_move(PLAN_MOVES, self.plan.state, target)
-        self.moves.append(PlanMove(None, self.plan.state, target, reason))
-        self.plan.state = target
-        self.plan.reason = reason
-
-    def give_up(self, reason: PlanReason, error: str = "") -> None:
-        """Begin to end the plan, for the first reason there is."""
-        if self.plan.state is PlanState.RUNNING:
-            self.move_plan(PlanState.CANCELLING, reason)
-            self.plan.error = error or None
 
 
 def gather(work: Work) -> None:
@@ -307,8 +106,10 @@ def _after_failure(work: Work, unit: Unit, reason: PlanReason, told: str) -> Non
     else:
         replaced = policy is FailurePolicy.REPLACE
         if replaced:
+            # A node is not to blame for a job that somebody cancelled.
             runs = [work.jobs[job_id] for job_id in unit.job_ids if job_id in work.jobs]
-            nodes = {node for job in runs for node in (*job.excluded, job.node_id) if node}
+            to_blame = [job for job in runs if job.state is not JobState.CANCELLED]
+            nodes = {node for job in to_blame for node in (*job.excluded, job.node_id) if node}
             unit.excluded = sorted(nodes.union(unit.excluded))
         pause = min(LONGEST_BACKOFF_S, BACKOFF_S * 2.0 ** min(unit.tries - 1, 30))
         unit.not_before = work.now + timedelta(seconds=pause)

@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 
 from app.core.access import Principal
+from app.core.blueprint import Blueprint
 from app.core.errors import IdempotencyClash, NotFound
 from app.core.events import EventKind, SignalKind
 from app.core.ids import new_id
-from app.core.planning import Blueprint, PlanJob, PlanMove, Work
+from app.core.plan_work import PlanJob, PlanMove, Work
 from app.core.plans import PLAN_FINAL, Plan, PlanReason, PlanSignalKind, PlanState, Unit, UnitState
 from app.services.canonical import canonical_json, content_hash
 from app.store import events, jobs, plan_signals, plans, signals

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from app.core.errors import Conflict
-from app.core.planning import PlanJob, PlanMove
+from app.core.plan_work import PlanJob, PlanMove
 from app.core.plans import Plan, PlanState, Unit, UnitState
 from app.core.states import JobState
 from app.store.copying import copy_rows

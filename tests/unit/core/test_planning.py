@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core import planning
+from app.core.blueprint import Blueprint, Task
 from app.core.errors import IllegalTransition
-from app.core.planning import Blueprint, PlanJob, Task, Work
+from app.core.plan_work import PlanJob, Work
 from app.core.plans import PLAN_FINAL, UNIT_FINAL, FailurePolicy, Plan, PlanReason, PlanState, Unit, UnitState
 from app.core.states import JobState
 
