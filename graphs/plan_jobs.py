@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -47,8 +48,8 @@ class Submitter:
     async def cancel(self, works: Sequence[Work]) -> None:
         """Ask for the end of jobs that are of no more use. Before anything is held back from keys' caps: the waves that
         hold these jobs' rows may be about to give back to the same caps."""
+        await plans.cancel_jobs(self._uow, (job_id for work in works for job_id in work.cancels))
         for work in works:
-            await plans.cancel_jobs(self._uow, work.plan, work.cancels)
             work.cancels = []
 
     async def take_turns(self, works: Sequence[Work]) -> None:
@@ -112,7 +113,7 @@ class Submitter:
             if work.blueprint.step and bid < task.ceiling:
                 job.queue_ttl_s = work.blueprint.raise_after_s
             if plan.deadline_at is not None:
-                job.deadline_s = max(1, int((plan.deadline_at - work.now).total_seconds()))
+                job.deadline_s = max(1, math.ceil((plan.deadline_at - work.now).total_seconds()))
             made.append(job)
         return made
 

@@ -172,7 +172,9 @@ async def _read(sql: asyncpg.Connection[Any]) -> Kept:
         kept.offers[row[0]] = OfferKept(*row)
     for row in await sql.fetch("SELECT offer_id, job_id, node_id, attempt, ok, late FROM results"):
         kept.reports[row[0]] = ReportKept(*row)
-    kept.keys = [(row[0], row[1]) for row in await sql.fetch("SELECT key, job_id FROM idempotency_keys")]
+    kept.keys = [
+        (row[0], row[1]) for row in await sql.fetch("SELECT key, job_id FROM idempotency_keys")
+    ]
     for row in await sql.fetch("SELECT id, kind, job_id, account FROM events ORDER BY seq"):
         kept.events[row[0]] = EventKept(*row)
     kept.feed = [(row[0], row[1]) for row in await sql.fetch("SELECT position, event_id FROM feed ORDER BY position")]
@@ -186,7 +188,8 @@ async def _read(sql: asyncpg.Connection[Any]) -> Kept:
         for row in await sql.fetch("SELECT id, job_id, kind, parked_at IS NOT NULL FROM signals ORDER BY id")
     ]
     for row in await sql.fetch(
-        """SELECT p.id, p.idempotency_key, p.state, p.finished_at IS NOT NULL, p.cancel_requested, p.budget,
+        """SELECT p.id, coalesce((SELECT k.key FROM idempotency_keys k WHERE k.job_id = p.id), ''), p.state,
+            p.finished_at IS NOT NULL, p.cancel_requested, p.budget,
             (SELECT coalesce(sum(j.cost), 0)::int8 FROM jobs j WHERE j.plan_id = p.id),
             (SELECT count(*) FROM jobs j WHERE j.plan_id = p.id AND j.finished_at IS NULL),
             (SELECT count(*) FROM plan_units u WHERE u.plan_id = p.id AND u.state NOT IN ('done', 'skipped'))

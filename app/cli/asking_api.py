@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import msgspec
 import typer
@@ -16,6 +18,7 @@ from app.cli.environment import CommandError
 from hae_client import ApiError, Client, HypernodeError, InvalidArgument, Unreachable, WaitTimeout
 from hae_client.config import KEY_VARIABLE, LOCAL_URL, URL_VARIABLE
 
+Answer = TypeVar("Answer")
 REFUSED, UNREACHABLE, TIMED_OUT, INTERRUPTED = 1, 3, 4, 130
 """Exit codes; 1 also for a job or a plan that ended otherwise than well, 2 for wrong usage."""
 CODES = (
@@ -68,6 +71,21 @@ def server(url: str | None, key: str | None, *, as_json: bool = False) -> Iterat
         _end(UNREACHABLE, error, told, as_json)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
+
+
+def interruptible(main: Coroutine[Any, Any, Answer]) -> Answer:
+    """As asyncio.run, which may sleep on an interrupt that comes as it is about to wait. Raises KeyboardInterrupt."""
+
+    async def heard() -> Answer:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
+        return await main
+
+    try:
+        return asyncio.run(heard())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 def _end(code: int, error: HypernodeError, problem: dict[str, Any], as_json: bool) -> NoReturn:

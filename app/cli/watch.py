@@ -19,6 +19,7 @@ from app.cli.asking_api import (
     KeyOption,
     TimeoutOption,
     UrlOption,
+    interruptible,
     print_json,
     server,
 )
@@ -68,7 +69,7 @@ def watch(
                 return (await client.get(job_id)).state
 
         try:
-            state = asyncio.run(follow())
+            state = interruptible(follow())
         except TimeoutError:
             print("hae: not over yet", file=sys.stderr)
             raise typer.Exit(TIMED_OUT) from None

@@ -77,6 +77,15 @@ class IllegalTransition(Conflict):
 class IdempotencyClash(Conflict):
     code = "idempotency_key_reused"
 
+    @classmethod
+    def of(cls, made: str) -> IdempotencyClash:
+        """For a key under which another request made ``made``."""
+        return cls(
+            f"the idempotency key was used before for another request (it made {made})",
+            field="idempotency_key",
+            next_action="Send the same request again, or use a new key for a new one.",
+        )
+
 
 class QuotaExceeded(HaeError):
     code = "quota_exceeded"

@@ -53,8 +53,8 @@ class Work:
     """One plan in a wave. ``digests``: of the result of each completed job of a redundant unit.
 
     Decided: ``changed`` units by number, ``releases`` (units to submit, in order), ``cancels`` (jobs to end) and
-    ``moves``. ``held``: why units wait that could go, for people to read. ``look_at``: when to look again, if nothing
-    happens.
+    ``moves``. ``held``: why units wait that could go, for people to read; empty = they do not. ``look_at``: when to
+    look again, if nothing happens.
     ``fresh``: jobs submitted in this wave, ``submitted``: what they may cost at most, base units. ``asked``: whether
     the jobs of a plan that is given up are among ``cancels``.
     """

@@ -110,7 +110,10 @@ class FailurePolicy(StrEnum):
 
 @dataclass(slots=True)
 class Plan:
-    """A plan's row. Amounts in base units of HYPER. ``request``: None where it is not needed, for it may be large."""
+    """A plan's row. Amounts in base units of HYPER. ``request``: None where it is not needed, for it may be large.
+
+    ``held``: why units wait that could go, as of its last wave.
+    """
 
     id: str
     account: str
@@ -128,6 +131,7 @@ class Plan:
     created_at: datetime | None
     deadline_at: datetime | None
     finished_at: datetime | None
+    held: str | None = None
 
 
 @dataclass(slots=True)

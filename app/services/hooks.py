@@ -195,11 +195,7 @@ def _too_many(detail: str) -> QuotaExceeded:
 
 async def _made_before(uow: UnitOfWork, wish: HookWish, principal: Principal, digest: str, made: str) -> Hook:
     if digest != wish.digest():
-        raise IdempotencyClash(
-            f"the idempotency key was used before for another request (it made {made})",
-            field="idempotency_key",
-            next_action="Send the same request again, or use a new key for a new one.",
-        )
+        raise IdempotencyClash.of(made)
     return await _known(uow, principal, made)
 
 

@@ -167,11 +167,7 @@ def _repeated(first: tuple[str, str], one: Submission) -> Submitted | Idempotenc
     digest, job_id = first
     if digest == one.digest():
         return Submitted(job_id, False)
-    return IdempotencyClash(
-        f"the idempotency key was used before for another request (it made {job_id})",
-        field="idempotency_key",
-        next_action="Send the same request again, or use a new key for a new one.",
-    )
+    return IdempotencyClash.of(job_id)
 
 
 async def enter(uow: UnitOfWork, fresh: Sequence[NewJob]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from app.core.ids import new_id
 from app.core.plan_work import PlanJob, PlanMove, Work
 from app.core.plans import PLAN_FINAL, Plan, PlanReason, PlanSignalKind, PlanState, Unit, UnitState
 from app.services.canonical import canonical_json, content_hash
-from app.store import events, jobs, plan_signals, plans, signals
+from app.store import events, idempotency, jobs, plan_signals, plans, signals
 from app.store.db import Database, UnitOfWork
 from app.store.events import NewEvent
 
@@ -43,10 +43,9 @@ class PlanWish:
     asked: dict[str, Any] | None = None
 
     def digest(self) -> str:
-        """sha256 of the request: equal requests have equal digests."""
-        return hashlib.sha256(
-            msgspec.json.encode({**(self.asked or self.request), "idempotency_key": ""}, order="deterministic")
-        ).hexdigest()
+        """sha256 of what is asked for: equal requests have equal digests."""
+        asked = ["plan", {**(self.asked or self.request), "idempotency_key": ""}]
+        return hashlib.sha256(msgspec.json.encode(asked, order="deterministic")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +70,12 @@ async def submit(db: Database, wish: PlanWish) -> tuple[str, bool]:
             plan_id, principal.account, principal.key_id, wish.name, PlanState.RUNNING, PlanReason.SUBMITTED, 1,
             wish.request, wish.blueprint.budget, 0, 0, False, None, uow.now, deadline_at, None,
         )  # fmt: skip
-        if not await plans.insert(uow, plan, wish.idempotency_key, wish.digest()):
-            return await _repeated(uow, wish), False
+        if wish.idempotency_key:
+            key = (principal.account, wish.idempotency_key)
+            taken = await idempotency.claim(uow, [(*key, wish.digest(), plan_id)])
+            if key in taken:
+                return _made_before(wish, *taken[key]), False
+        await plans.insert(uow, plan)
         units = wish.blueprint.new_units()
         await plans.insert_units(uow, plan_id, units)
         await plans.add_history(uow, plan_id, [PlanMove(None, None, PlanState.RUNNING, PlanReason.SUBMITTED)])
@@ -82,17 +85,10 @@ async def submit(db: Database, wish: PlanWish) -> tuple[str, bool]:
     return plan_id, True
 
 
-async def _repeated(uow: UnitOfWork, wish: PlanWish) -> str:
-    found = await plans.by_idempotency_key(uow, wish.principal.account, wish.idempotency_key)
-    assert found is not None
-    plan_id, digest = found
+def _made_before(wish: PlanWish, digest: str, made: str) -> str:
     if digest != wish.digest():
-        raise IdempotencyClash(
-            f"the idempotency key was used before for another plan ({plan_id})",
-            field="idempotency_key",
-            next_action="Send the same request again, or use a new key for a new one.",
-        )
-    return plan_id
+        raise IdempotencyClash.of(made)
+    return made
 
 
 async def view(db: Database, principal: Principal, plan_id: str) -> PlanView:
@@ -171,14 +167,13 @@ class PlanWave:
 async def open_wave(
     uow: UnitOfWork, due: Sequence[tuple[int, str]], blueprint_of: Callable[[Plan], Blueprint]
 ) -> PlanWave:
-    """Lock the plans that signals ``(id, plan_id)`` are due for, and read what they have come to.
+    """Read what the plans have come to that signals ``(id, plan_id)`` are due for, which were claimed with their plans.
 
-    Plans that another wave holds are left, with their signals; those of plans that are over are consumed.
+    Signals of plans that are over are consumed, too.
     """
-    locked = {plan.id: plan for plan in await plans.lock(uow, [plan_id for _, plan_id in due])}
-    known = locked.keys() | (await plans.missing(uow, [plan_id for _, plan_id in due if plan_id not in locked]))
-    wave = PlanWave(consumed=[signal_id for signal_id, plan_id in due if plan_id in known])
-    live = [plan for plan in locked.values() if plan.state not in PLAN_FINAL]
+    locked = await plans.lock(uow, [plan_id for _, plan_id in due])
+    wave = PlanWave(consumed=[signal_id for signal_id, _ in due])
+    live = [plan for plan in locked if plan.state not in PLAN_FINAL]
     ids = [plan.id for plan in live]
     if not ids:
         return wave
@@ -207,6 +202,7 @@ async def save_wave(uow: UnitOfWork, wave: PlanWave) -> None:
     for work in wave.works:
         plan = work.plan
         over = plan.state in PLAN_FINAL
+        plan.held = work.held or None
         await plans.save_units(uow, plan.id, list(work.changed.values()))
         await plans.add_history(uow, plan.id, work.moves)
         await plans.save(uow, plan, work.spent, work.reserved + work.submitted, over=over)
@@ -222,10 +218,11 @@ async def save_wave(uow: UnitOfWork, wave: PlanWave) -> None:
     uow.hints.plans.update(work.plan.id for work in wave.works)
 
 
-async def cancel_jobs(uow: UnitOfWork, plan: Plan, job_ids: Sequence[str]) -> None:
-    """Ask for the end of these jobs of a plan."""
-    if job_ids:
-        asked = await jobs.request_cancels(uow, sorted(set(job_ids)), plan.account)
+async def cancel_jobs(uow: UnitOfWork, job_ids: Iterable[str]) -> None:
+    """Ask for the end of jobs of plans, all in the order of their ids: others who cancel many go by it, too."""
+    wanted = sorted(set(job_ids))
+    if wanted:
+        asked = await jobs.request_cancels(uow, wanted, None)
         await signals.add(uow, [(job_id, SignalKind.CANCEL_REQUESTED, None) for job_id in asked])
 
 

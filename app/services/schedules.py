@@ -79,11 +79,7 @@ async def create(db: Database, principal: Principal, plan: Plan, idempotency_key
 
 async def _made_before(uow: UnitOfWork, principal: Principal, plan: Plan, digest: str, made: str) -> ScheduleRow:
     if digest != plan.digest():
-        raise IdempotencyClash(
-            f"the idempotency key was used before for another request (it made {made})",
-            field="idempotency_key",
-            next_action="Send the same request again, or use a new key for a new one.",
-        )
+        raise IdempotencyClash.of(made)
     return await _known(uow, principal, made)
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Final
 
 from app.core.plans import PlanSignalKind
 from app.store.copying import copy_rows
 from app.store.db import UnitOfWork
+
+_DUE: Final = """SELECT s.id, s.plan_id FROM plan_signals s JOIN plans p ON p.id = s.plan_id
+    WHERE s.parked_at IS NULL AND s.due_at <= now()"""
 
 
 async def add(uow: UnitOfWork, signals: Iterable[tuple[str, PlanSignalKind, datetime | None]]) -> None:
@@ -19,20 +23,21 @@ async def add(uow: UnitOfWork, signals: Iterable[tuple[str, PlanSignalKind, date
 
 
 async def claim_due(uow: UnitOfWork, limit: int) -> list[tuple[int, str]]:
-    """Up to ``limit`` due signals as ``(id, plan_id)``, locked until the transaction ends; others skip them."""
+    """Up to ``limit`` due signals as ``(id, plan_id)``, locked with their plans until the transaction ends.
+
+    Signals of plans that another wave holds are passed over: they are that wave's or the next one's.
+    """
     rows = await uow.sql.fetch(
-        """SELECT id, plan_id FROM plan_signals WHERE parked_at IS NULL AND due_at <= now()
-        ORDER BY due_at, id LIMIT $1 FOR UPDATE SKIP LOCKED""",
+        f"{_DUE} ORDER BY s.due_at, s.id LIMIT $1 FOR UPDATE OF s SKIP LOCKED FOR NO KEY UPDATE OF p SKIP LOCKED",
         limit,
     )
     return [(row[0], row[1]) for row in rows]
 
 
 async def claim_of(uow: UnitOfWork, plan_id: str) -> list[tuple[int, str]]:
-    """The due signals of one plan, locked: to run a failed wave again plan by plan."""
+    """The due signals of one plan, locked with it: to run a failed wave again plan by plan."""
     rows = await uow.sql.fetch(
-        """SELECT id, plan_id FROM plan_signals WHERE plan_id = $1 AND parked_at IS NULL AND due_at <= now()
-        ORDER BY id FOR UPDATE SKIP LOCKED""",
+        f"{_DUE} AND s.plan_id = $1 ORDER BY s.id FOR UPDATE OF s SKIP LOCKED FOR NO KEY UPDATE OF p SKIP LOCKED",
         plan_id,
     )
     return [(row[0], row[1]) for row in rows]

@@ -15,7 +15,7 @@ from app.store.rows import to_json
 
 COLUMNS: Final = (
     "id, account, key_id, name, state, reason, version, NULL::jsonb, budget, spent, reserved, cancel_requested, error, "
-    "created_at, deadline_at, finished_at"
+    "created_at, deadline_at, finished_at, held"
 )
 _UNIT_COLUMNS: Final = "number, task_id, item, state, job_ids, bid, tries, winner, excluded, not_before, error"
 
@@ -33,13 +33,11 @@ def _unit(values: Sequence[Any]) -> Unit:
     )
 
 
-async def insert(uow: UnitOfWork, plan: Plan, idempotency_key: str, digest: str) -> bool:
-    """Insert a plan; False when its account has used the idempotency key before."""
-    made = await uow.sql.fetchval(
-        """INSERT INTO plans (id, account, key_id, name, state, reason, request, budget, deadline_at, idempotency_key,
-            digest)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-        ON CONFLICT (account, idempotency_key) WHERE idempotency_key <> '' DO NOTHING RETURNING id""",
+async def insert(uow: UnitOfWork, plan: Plan) -> None:
+    """Insert a plan. Its id must be new."""
+    await uow.sql.execute(
+        """INSERT INTO plans (id, account, key_id, name, state, reason, request, budget, deadline_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)""",
         plan.id,
         plan.account,
         plan.key_id,
@@ -49,18 +47,7 @@ async def insert(uow: UnitOfWork, plan: Plan, idempotency_key: str, digest: str)
         to_json(plan.request),
         plan.budget,
         plan.deadline_at,
-        idempotency_key,
-        digest,
     )
-    return made is not None
-
-
-async def by_idempotency_key(uow: UnitOfWork, account: str, key: str) -> tuple[str, str] | None:
-    """``(plan_id, digest)`` of the plan that was made under this key."""
-    row = await uow.sql.fetchrow(
-        "SELECT id, digest FROM plans WHERE account = $1 AND idempotency_key = $2", account, key
-    )
-    return None if row is None else (row[0], row[1])
 
 
 async def insert_units(uow: UnitOfWork, plan_id: str, units: Sequence[Unit]) -> None:
@@ -74,18 +61,13 @@ async def insert_units(uow: UnitOfWork, plan_id: str, units: Sequence[Unit]) -> 
 
 
 async def lock(uow: UnitOfWork, ids: Iterable[str]) -> list[Plan]:
-    """The plans of ``ids`` in id order, locked until the transaction ends; those another wave holds are left out."""
+    """The plans of ``ids`` in id order, locked until the transaction ends; those another transaction holds are left
+    out."""
     rows = await uow.sql.fetch(
         f"SELECT {COLUMNS} FROM plans WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
         sorted(set(ids)),
     )
     return [_plan(row) for row in rows]
-
-
-async def missing(uow: UnitOfWork, ids: Sequence[str]) -> set[str]:
-    """Which of ``ids`` do not exist at all, whether locked or not."""
-    rows = await uow.sql.fetch("SELECT id FROM plans WHERE id = ANY($1::text[])", ids) if ids else []
-    return set(ids) - {row[0] for row in rows}
 
 
 async def units(uow: UnitOfWork, plan_ids: Sequence[str]) -> dict[str, list[Unit]]:
@@ -131,7 +113,7 @@ async def save(uow: UnitOfWork, plan: Plan, spent: int, reserved: int, *, over: 
     any more: the row is locked by the wave, so that means a bug elsewhere."""
     written = await uow.sql.execute(
         """UPDATE plans SET state = $3, reason = $4, version = version + 1, spent = $5, reserved = $6, error = $7,
-            finished_at = CASE WHEN $8 THEN coalesce(finished_at, now()) END
+            finished_at = CASE WHEN $8 THEN coalesce(finished_at, now()) END, held = $9
         WHERE id = $1 AND version = $2""",
         plan.id,
         plan.version,
@@ -141,6 +123,7 @@ async def save(uow: UnitOfWork, plan: Plan, spent: int, reserved: int, *, over: 
         reserved,
         plan.error,
         over,
+        plan.held,
     )
     if written != "UPDATE 1":
         raise Conflict(f"plan {plan.id} was changed beside its wave", code="lost_race")

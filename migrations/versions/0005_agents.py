@@ -162,8 +162,7 @@ def upgrade() -> None:
         sa.Column("reserved", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("cancel_requested", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
-        sa.Column("idempotency_key", sa.String(length=200), server_default=sa.text("''"), nullable=False),
-        sa.Column("digest", sa.String(length=64), server_default=sa.text("''"), nullable=False),
+        sa.Column("held", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("deadline_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
@@ -179,13 +178,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("plans_account", "plans", ["account", "id"], unique=False)
-    op.create_index(
-        "plans_key",
-        "plans",
-        ["account", "idempotency_key"],
-        unique=True,
-        postgresql_where=sa.text("idempotency_key <> ''"),
-    )
     op.add_column(
         "api_keys", sa.Column("tools", sa.ARRAY(sa.String(length=80)), server_default=sa.text("'{}'"), nullable=False)
     )
@@ -218,7 +210,6 @@ def downgrade() -> None:
     op.drop_column("api_keys", "cap_day")
     op.drop_column("api_keys", "job_types")
     op.drop_column("api_keys", "tools")
-    op.drop_index("plans_key", table_name="plans", postgresql_where=sa.text("idempotency_key <> ''"))
     op.drop_index("plans_account", table_name="plans")
     op.drop_table("plans")
     op.drop_table("plan_units")

@@ -228,10 +228,15 @@ async def test_the_stop_ends_streams_and_answers_waits(database_url: str, server
 
 
 async def test_keys_in_urls_are_not_logged(still: Hae, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.handler.addFilter(RedactionFilter())
     caplog.set_level(logging.DEBUG)
     secret = still.secrets["alice"]
-    async with connected(still.url, secret, "modern, key in URL") as client:
-        await client.list_tools()
+    # Off again at the end: the handler is there for all tests.
+    masking = RedactionFilter()
+    caplog.handler.addFilter(masking)
+    try:
+        async with connected(still.url, secret, "modern, key in URL") as client:
+            await client.list_tools()
+    finally:
+        caplog.handler.removeFilter(masking)
     ours = [record for record in caplog.records if record.name.partition(".")[0] not in ("httpx", "httpx2", "mcp")]
     assert ours and not [record for record in ours if secret in record.getMessage()]

@@ -32,7 +32,7 @@ class Plan(SQLModel, table=True):
     """A plan. ``request``: as its agent gave it. ``spent``: what its jobs that are over cost; ``reserved``: what the
     others may cost at most; together never above ``budget``. Base units of HYPER.
 
-    ``digest``: of the request, for repeats under its idempotency key. ``version`` rises with every change.
+    ``held``: why units wait that could go. ``version`` rises with every change.
     """
 
     __tablename__: ClassVar[Any] = "plans"
@@ -43,7 +43,6 @@ class Plan(SQLModel, table=True):
             "budget >= 0 AND spent >= 0 AND reserved >= 0 AND spent + reserved <= budget", name="plans_budget"
         ),
         Index("plans_account", "account", "id"),
-        Index("plans_key", "account", "idempotency_key", unique=True, postgresql_where=text("idempotency_key <> ''")),
     )
 
     id: str = Field(sa_column=id_column(primary_key=True))
@@ -59,8 +58,7 @@ class Plan(SQLModel, table=True):
     reserved: int = Field(sa_column=amount_column(default=0))
     cancel_requested: bool = Field(sa_column=bool_column(default=False))
     error: str | None = Field(sa_column=text_column())
-    idempotency_key: str = Field(sa_column=name_column(200, default=""))
-    digest: str = Field(sa_column=name_column(64, default=""))
+    held: str | None = Field(sa_column=text_column())
     created_at: datetime = Field(sa_column=time_column(now=True))
     deadline_at: datetime | None = Field(sa_column=time_column(nullable=True))
     finished_at: datetime | None = Field(sa_column=time_column(nullable=True))
