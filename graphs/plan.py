@@ -37,7 +37,7 @@ class PlanState(TypedDict):
 class PlanContext:
     """What a run needs besides its state. ``due``: the claimed signals as ``(id, plan_id)``.
 
-    ``readings``: requests of the wave's plans, read, by plan id.
+    ``readings``: requests of the wave's plans, read, by plan id. ``digests``: of results that are known, by job id.
     """
 
     uow: UnitOfWork
@@ -45,6 +45,7 @@ class PlanContext:
     readings: dict[str, Reading]
     defaults: Defaults
     quotas: Quotas
+    digests: dict[str, str]
 
     def blueprint_of(self, plan: Plan) -> Blueprint:
         return self.readings[plan.id].blueprint
@@ -55,7 +56,8 @@ Runs = Runtime[PlanContext]
 
 async def receive(state: PlanState, runtime: Runs) -> Command[Literal["gather", "publish"]]:
     """Lock the plans and read what their jobs have come to."""
-    wave = await plans.open_wave(runtime.context.uow, runtime.context.due, runtime.context.blueprint_of)
+    context = runtime.context
+    wave = await plans.open_wave(context.uow, context.due, context.blueprint_of, context.digests)
     return Command(update={"wave": wave}, goto="gather" if wave.works else "publish")
 
 

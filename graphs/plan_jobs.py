@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from app.core.access import Principal, Rights, Scope
-from app.core.errors import HaeError
+from app.core.errors import HaeError, InvalidInput
 from app.core.ids import new_id
 from app.core.jobs import NewJob
 from app.core.money import run_cost
@@ -28,6 +28,8 @@ from tools.plan_templates import Unresolvable
 
 _BYTES = 16 << 20
 """What the jobs of a wave are given to work on, in all: more comes in the next."""
+_RESULTS = 64 << 20
+"""Bytes of results that are held at a time, and that one unit may refer to."""
 _AGAIN_S = 5.0
 """Until a plan that its key's limits held up is looked at again."""
 
@@ -44,6 +46,7 @@ class Submitter:
         self._bytes = 0
         self._rights: dict[str, Rights | None] = {}
         self._results: dict[str, Any] = {}
+        self._held = 0
 
     async def cancel(self, works: Sequence[Work]) -> None:
         """Ask for the end of jobs that are of no more use. Before anything is held back from keys' caps: the waves that
@@ -67,20 +70,20 @@ class Submitter:
         if rights is None:
             work.give_up(PlanReason.UNIT_FAILED, "the API key that made the plan is revoked")
             return False
-        await self._read_results(work, units)
         failed = False
         for unit in units:
+            if self._bytes > _BYTES:
+                work.look_again(0.0)
+                break
             try:
+                await self._read_results(work, unit)
                 made = self._jobs(work, unit, rights)
+                if not await self._admitted(work, rights, made):
+                    break
             except (Unresolvable, HaeError, ValueError, RecursionError) as error:
                 failed = True
                 _refuse(work, unit, error)
                 continue
-            if self._bytes > _BYTES:
-                work.look_again(0.0)
-                break
-            if not await self._admitted(work, rights, made):
-                break
             self._bytes += sum(len(to_json(job.payload)) for job in made)
             self._fresh += made
             work.submitted += sum(job.max_cost or 0 for job in made)
@@ -134,6 +137,8 @@ class Submitter:
         refused = next((verdict for verdict in verdicts if verdict is not None), None)
         if refused is None:
             return True
+        if (hopeless := spending.never(rights, made[0].max_cost or 0, len(made))) is not None:
+            raise hopeless
         work.held = refused.detail
         work.look_again(_AGAIN_S)
         return False
@@ -147,17 +152,24 @@ class Submitter:
             self._rights[key_id] = None if revoked else found[0].rights if found else Rights()
         return self._rights[key_id]
 
-    async def _read_results(self, work: Work, units: Sequence[Unit]) -> None:
-        """Read the results that the tasks of these units refer to."""
-        sources = self._readings[work.plan.id].sources
-        whole = {name for unit in units for name in sources[unit.task_id]}
-        items = {(work.task(unit).each_of, unit.item) for unit in units if work.task(unit).each_of}
-        winners = {
-            unit.winner
-            for unit in work.units
-            if unit.winner and (unit.task_id in whole or (unit.task_id, unit.item) in items)
-        } - self._results.keys()
-        self._results |= await rows.results(self._uow, sorted(winners))
+    async def _read_results(self, work: Work, unit: Unit) -> None:
+        """Read the results that this unit refers to. Raises InvalidInput when they are too large together."""
+        task = work.task(unit)
+        of = [work.blueprint.tasks[name] for name in self._readings[work.plan.id].sources[unit.task_id]]
+        winners = {one.winner for source in of for one in work.units[source.first : source.first + source.units]}
+        if task.each_of:
+            winners.add(work.units[work.blueprint.tasks[task.each_of].first + unit.item].winner)
+        missing = sorted(winner for winner in winners if winner and winner not in self._results)
+        if not missing:
+            return
+        size = await rows.results_size(self._uow, missing)
+        if size > _RESULTS:
+            raise InvalidInput(f"the results that it refers to come to {size} bytes, and {_RESULTS} are the most")
+        if self._held + size > _RESULTS:
+            self._results, self._held = {}, 0
+            missing = sorted(filter(None, winners))
+        self._held += size
+        self._results |= await rows.results(self._uow, missing)
 
     def _result(self, work: Work, task_id: str, item: int) -> Any:
         unit = work.units[work.blueprint.tasks[task_id].first + item]

@@ -1,4 +1,4 @@
-"""Runs the plan graph on waves: one transaction a wave; plans that fail it run alone, and are parked at last."""
+"""Runs the plan graph on waves: one transaction a wave; plans that fail it run alone, and are given up at last."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from app.core.access import Principal
 from app.core.errors import Unavailable
+from app.services import plans as plan_service
 from app.services.plans import PlanWave
 from app.services.quotas import Quotas
 from app.store import plan_signals, plans
@@ -33,6 +34,7 @@ class PlanRunner:
         self._defaults = defaults
         self._quotas = quotas
         self._readings: dict[str, Reading] = {}
+        self._digests: dict[str, str] = {}
         self._graph = build()
 
     async def run_once(self) -> int:
@@ -56,7 +58,7 @@ class PlanRunner:
             if not due:
                 return 0
             readings = await self._read(uow, sorted({plan for _, plan in due}))
-            context = PlanContext(uow, due, readings, self._defaults, self._quotas)
+            context = PlanContext(uow, due, readings, self._defaults, self._quotas, self._digests)
             state = await self._graph.ainvoke(PlanState(wave=PlanWave()), context=context)
             moves = sum(len(work.moves) for work in state["wave"].works)
         self.moves += moves
@@ -66,6 +68,7 @@ class PlanRunner:
         """The requests of these plans, read once a process as long as they are remembered."""
         if len(self._readings) > _REMEMBERED:
             self._readings.clear()
+            self._digests.clear()
         for plan_id in plan_ids:
             if plan_id not in self._readings:
                 plan = await plans.get(uow, plan_id, None)
@@ -84,6 +87,6 @@ class PlanRunner:
             log.exception("plan %s fails its wave", plan_id)
             told = f"the plan graph failed: {type(error).__name__}"
             async with self.db.unit() as uow:
-                parked = await plan_signals.mark_poisoned(uow, plan_id, told, max_tries=TRIES, retry_s=RETRY_S)
-            if parked:
-                log.error("signals of plan %s are parked after %d tries", plan_id, TRIES)
+                given_up = await plan_service.fail(uow, plan_id, told, max_tries=TRIES, retry_s=RETRY_S)
+            if given_up:
+                log.error("plan %s is given up after %d tries", plan_id, TRIES)

@@ -608,6 +608,7 @@ class PlanAnswer(msgspec.Struct, kw_only=True):
     deadline_at: str
     finished_at: str
     error: str
+    held: str = ""
     forecast_hyper: str
     worst_case_hyper: str
     tasks: list[TaskAnswer]
@@ -641,6 +642,7 @@ class PlanSummary(msgspec.Struct, kw_only=True):
     deadline_at: str
     finished_at: str
     error: str
+    held: str = ""
 
 
 class Problem(msgspec.Struct, kw_only=True):
@@ -757,6 +759,7 @@ class TaskAnswer(msgspec.Struct, kw_only=True):
     cancelled: int
     after: list[str]
     cost_hyper: str
+    job_id: str = ""
     result: Any = None
 
 

@@ -115,7 +115,8 @@ class ListPlans(Input, kw_only=True):
 
 
 class TaskAnswer(msgspec.Struct, kw_only=True):
-    """A task's units by state. ``result``: of a task that runs once and is done, else null."""
+    """A task's units by state. ``job_id``: of a task that runs once and is done, the job whose result counts;
+    ``result``: that result, null where it is larger than 64 KiB: get_job has it."""
 
     task_id: str
     units: int
@@ -127,6 +128,7 @@ class TaskAnswer(msgspec.Struct, kw_only=True):
     cancelled: int
     after: list[str]
     cost_hyper: str
+    job_id: str = ""
     result: Any = None
 
 
@@ -146,7 +148,10 @@ class UnitAnswer(msgspec.Struct, kw_only=True):
 
 class PlanSummary(msgspec.Struct, kw_only=True):
     """A plan as lists show it. ``cost_hyper``: what its jobs have cost so far; ``reserved_hyper``: what those under way
-    may cost at most; ``remaining_hyper``: of the budget, after both. ``progress``: share of its units that are over."""
+    may cost at most; ``remaining_hyper``: of the budget, after both. ``progress``: share of its units that are over.
+
+    ``held``: why units wait that could go, such as for budget or a limit of the API key.
+    """
 
     plan_id: str
     name: str
@@ -165,6 +170,7 @@ class PlanSummary(msgspec.Struct, kw_only=True):
     deadline_at: str
     finished_at: str
     error: str
+    held: str = ""
 
 
 class PlanAnswer(PlanSummary, kw_only=True):

@@ -11,9 +11,10 @@ import msgspec
 
 from app.core.access import Principal
 from app.core.blueprint import Blueprint
+from app.core.errors import HaeError
 from app.core.money import format_hyper
 from app.core.plans import PLAN_FINAL, UNIT_FINAL, Plan, PlanReason, PlanState, UnitState
-from app.services import plans
+from app.services import plans, spending
 from app.services.plan_drawing import DrawnTask, mermaid
 from app.services.plans import PlanView, PlanWish
 from tools.answers import hyper, stamp
@@ -33,6 +34,8 @@ from tools.plan_schemas import (
 
 CANCEL_WAIT_S = 2.0
 """How long cancel_plan waits for the plan graph, so that its answer shows the end."""
+SHOWN = 64 << 10
+"""Bytes of a result that is shown with its plan."""
 _SUBMITTED = "Call get_plan with this plan_id and wait_s=45 to follow it; cancel_plan ends it and its jobs."
 
 
@@ -42,6 +45,10 @@ async def submit_plan(context: ToolContext, principal: Principal, asked: SubmitP
     reading = await asyncio.to_thread(read, context, principal, asked)
     for task in asked.tasks:
         principal.rights.require_job_type(task.job.type)
+    for one in reading.blueprint.tasks.values():
+        opening = one.cost(reading.blueprint.opening(one))
+        if (refusal := spending.never(principal.rights, opening // one.runs, one.runs)) is not None:
+            raise refusal
     if asked.dry_run:
         return _dry(reading)
     wish = PlanWish(
@@ -108,9 +115,10 @@ async def _answer(context: ToolContext, principal: Principal, plan_id: str, *, u
     single = {
         unit.winner: unit.task_id for unit in view.units if unit.winner and blueprint.tasks[unit.task_id].units == 1
     }
-    results = await plans.results_of(context.db, sorted(single)) if single else {}
-    for job_id, result in results.items():
-        next(task for task in tasks if task.task_id == single[job_id]).result = result
+    results = await plans.results_of(context.db, sorted(single), SHOWN) if single else {}
+    by_id = {task.task_id: task for task in tasks}
+    for job_id, task_id in single.items():
+        by_id[task_id].job_id, by_id[task_id].result = job_id, results.get(job_id)
     spent = sum(job.cost or 0 for job in view.jobs.values())
     reserved = sum(job.max_cost for job in view.jobs.values() if job.live)
     over = sum(unit.state in UNIT_FINAL for unit in view.units)
@@ -134,7 +142,11 @@ async def _blueprint(context: ToolContext, view: PlanView) -> Blueprint:
     if plan.id not in _blueprints:
         request = await plans.request(context.db, plan.id)
         owner = Principal(plan.key_id, plan.account, frozenset())
-        blueprint = (await asyncio.to_thread(read, context, owner, stored(request))).blueprint
+        try:
+            blueprint = (await asyncio.to_thread(read, context, owner, stored(request))).blueprint
+        except (HaeError, msgspec.ValidationError):
+            # Its graph cannot read it either, and gives it up; what there is of it can be told all the same.
+            return Blueprint.of_units(view.units, plan.budget)
         if len(_blueprints) >= _REMEMBERED:
             _blueprints.clear()
         _blueprints[plan.id] = blueprint
@@ -184,6 +196,7 @@ def _summary(plan: Plan, units: int, over: int, spent: int, reserved: int) -> di
         "deadline_at": stamp(plan.deadline_at),
         "finished_at": stamp(plan.finished_at),
         "error": plan.error or "",
+        "held": plan.held or "",
     }
 
 
@@ -200,10 +213,14 @@ def _tasks(blueprint: Blueprint, view: PlanView) -> list[TaskAnswer]:
             units=task.units,
             after=[*task.after, *([task.each_of] if task.each_of and task.each_of not in task.after else [])],
             cost_hyper=format_hyper(costs[name]),
-            **{state.value: counts[name][state] for state in UnitState},
+            **_states(counts[name]),
         )
         for name, task in blueprint.tasks.items()
     ]
+
+
+def _states(counts: Counter[UnitState]) -> dict[str, Any]:
+    return {state.value: counts[state] for state in UnitState}
 
 
 def _drawn(tasks: Sequence[TaskAnswer]) -> list[DrawnTask]:

@@ -172,9 +172,7 @@ async def _read(sql: asyncpg.Connection[Any]) -> Kept:
         kept.offers[row[0]] = OfferKept(*row)
     for row in await sql.fetch("SELECT offer_id, job_id, node_id, attempt, ok, late FROM results"):
         kept.reports[row[0]] = ReportKept(*row)
-    kept.keys = [
-        (row[0], row[1]) for row in await sql.fetch("SELECT key, job_id FROM idempotency_keys")
-    ]
+    kept.keys = [(row[0], row[1]) for row in await sql.fetch("SELECT key, job_id FROM idempotency_keys")]
     for row in await sql.fetch("SELECT id, kind, job_id, account FROM events ORDER BY seq"):
         kept.events[row[0]] = EventKept(*row)
     kept.feed = [(row[0], row[1]) for row in await sql.fetch("SELECT position, event_id FROM feed ORDER BY position")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.core.money import run_cost
@@ -45,6 +45,16 @@ class Blueprint:
     step: int
     raise_after_s: int
     max_tries: int
+
+    @classmethod
+    def of_units(cls, units: Sequence[Unit], budget: int) -> Blueprint:
+        """What can be told from a plan's units alone, of one whose request can no longer be read."""
+        tasks: dict[str, Task] = {}
+        for unit in units:
+            first = tasks[unit.task_id].first if unit.task_id in tasks else unit.number
+            count = unit.number - first + 1
+            tasks[unit.task_id] = Task(unit.task_id, first, count, (), "", 1, FailurePolicy.ABORT, 1, 0, unit.bid or 0)
+        return cls(tasks, budget, 1, 0, 0, 1, 1)
 
     @property
     def units(self) -> int:

@@ -79,6 +79,8 @@ class PlanReason(StrEnum):
     """No node took it at the highest price it may offer."""
     NO_MAJORITY = "no_majority"
     """Its runs came to different results."""
+    POISONED = "poisoned"
+    """The plan graph failed on it again and again."""
     BUDGET_EXHAUSTED = "budget_exhausted"
     DEADLINE_PASSED = "deadline_passed"
     CANCEL_REQUESTED = "cancel_requested"

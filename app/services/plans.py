@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from app.core import planning
 from app.core.access import Principal
 from app.core.blueprint import Blueprint
 from app.core.errors import IdempotencyClash, NotFound
@@ -115,10 +116,10 @@ async def request(db: Database, plan_id: str) -> dict[str, Any]:
         return await plans.request(uow, plan_id)
 
 
-async def results_of(db: Database, job_ids: Sequence[str]) -> dict[str, Any]:
-    """The results of completed jobs by job id: of jobs of a plan that the caller was let see."""
+async def results_of(db: Database, job_ids: Sequence[str], most: int | None = None) -> dict[str, Any]:
+    """The results, of ``most`` bytes at most, of completed jobs by job id: of a plan that the caller was let see."""
     async with db.unit() as uow:
-        return await plans.results(uow, job_ids)
+        return await plans.results(uow, job_ids, most)
 
 
 async def listing(db: Database, principal: Principal, before: str, limit: int) -> list[tuple[Plan, int, int]]:
@@ -165,11 +166,15 @@ class PlanWave:
 
 
 async def open_wave(
-    uow: UnitOfWork, due: Sequence[tuple[int, str]], blueprint_of: Callable[[Plan], Blueprint]
+    uow: UnitOfWork,
+    due: Sequence[tuple[int, str]],
+    blueprint_of: Callable[[Plan], Blueprint],
+    digests: dict[str, str],
 ) -> PlanWave:
     """Read what the plans have come to that signals ``(id, plan_id)`` are due for, which were claimed with their plans.
 
-    Signals of plans that are over are consumed, too.
+    Signals of plans that are over are consumed, too. ``digests``: of results by job id, those that are known; others
+    are added.
     """
     locked = await plans.lock(uow, [plan_id for _, plan_id in due])
     wave = PlanWave(consumed=[signal_id for signal_id, _ in due])
@@ -188,8 +193,9 @@ async def open_wave(
             if unit.state is UnitState.RUNNING and work.task(unit).runs > 1
             for job_id in unit.job_ids
         ]
-        bodies = await plans.results(uow, redundant)
-        work.digests = {job_id: content_hash(canonical_json(body)) for job_id, body in bodies.items()}
+        bodies = await plans.results(uow, [job_id for job_id in redundant if job_id not in digests])
+        digests |= {job_id: content_hash(canonical_json(body)) for job_id, body in bodies.items()}
+        work.digests = {job_id: digests[job_id] for job_id in redundant if job_id in digests}
         wave.works.append(work)
     return wave
 
@@ -216,6 +222,26 @@ async def save_wave(uow: UnitOfWork, wave: PlanWave) -> None:
     await plan_signals.add(uow, timers)
     await plan_signals.consume(uow, wave.consumed, finished)
     uow.hints.plans.update(work.plan.id for work in wave.works)
+
+
+async def fail(uow: UnitOfWork, plan_id: str, told: str, *, max_tries: int, retry_s: float) -> bool:
+    """Note that the plan graph failed on a plan; whether the plan is given up.
+
+    After ``max_tries`` it is, without its request, which may be what cannot be read: its jobs are asked to end, and it
+    has failed once they have.
+    """
+    plan = await plans.lock_one(uow, plan_id)
+    parked = await plan_signals.mark_poisoned(uow, plan_id, told, max_tries=max_tries, retry_s=retry_s)
+    if plan is None or plan.state in PLAN_FINAL or not (parked or plan.reason == PlanReason.POISONED):
+        return False
+    units, own = await plans.units(uow, [plan_id]), await plans.jobs(uow, [plan_id])
+    work = Work(plan, Blueprint.of_units(units[plan_id], plan.budget), units[plan_id], own[plan_id], uow.now)
+    work.give_up(PlanReason.POISONED, told)
+    await cancel_jobs(uow, (job.id for job in work.live))
+    work.asked = True
+    planning.finish(work)
+    await save_wave(uow, PlanWave([work]))
+    return True
 
 
 async def cancel_jobs(uow: UnitOfWork, job_ids: Iterable[str]) -> None:

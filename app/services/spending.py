@@ -107,6 +107,15 @@ def day_of(now: datetime) -> date:
     return now.astimezone(UTC).date()
 
 
+def never(rights: Rights, worst: int, jobs: int) -> BudgetExceeded | None:
+    """Why a key may on no day pay for that many jobs at once, of ``worst`` base units each; None = on some it may."""
+    if rights.cap_job is not None and worst > rights.cap_job:
+        return _too_dear(rights.cap_job, worst)
+    if rights.cap_day is not None and worst * jobs > rights.cap_day:
+        return _day_is_full(Spending(rights.cap_day, 0, 0), worst * jobs)
+    return None
+
+
 def _admit(rights: Rights, job: NewJob, now: Spending) -> Refusal | None:
     """Hold the job against the key's caps; sets its ``max_cost``, and its price ceiling where it has none."""
     duration_ms, gpus = job.timeout_s * 1000, job.requirements.gpus

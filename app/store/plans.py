@@ -70,6 +70,12 @@ async def lock(uow: UnitOfWork, ids: Iterable[str]) -> list[Plan]:
     return [_plan(row) for row in rows]
 
 
+async def lock_one(uow: UnitOfWork, plan_id: str) -> Plan | None:
+    """The plan, locked until the transaction ends, waiting for whoever holds it."""
+    row = await uow.sql.fetchrow(f"SELECT {COLUMNS} FROM plans WHERE id = $1 FOR NO KEY UPDATE", plan_id)
+    return None if row is None else _plan(row)
+
+
 async def units(uow: UnitOfWork, plan_ids: Sequence[str]) -> dict[str, list[Unit]]:
     """The units of these plans, each plan's in order."""
     rows = await uow.sql.fetch(
@@ -96,16 +102,26 @@ async def jobs(uow: UnitOfWork, plan_ids: Sequence[str]) -> dict[str, dict[str, 
     return found
 
 
-async def results(uow: UnitOfWork, job_ids: Sequence[str]) -> dict[str, Any]:
-    """The results of completed jobs, by job id."""
+_RESULTS: Final = """jobs j JOIN results r ON r.offer_id = j.offer_id AND r.ok AND NOT r.late
+    WHERE j.id = ANY($1::text[]) AND j.state = 'completed'"""
+
+
+async def results(uow: UnitOfWork, job_ids: Sequence[str], most: int | None = None) -> dict[str, Any]:
+    """The results of completed jobs, by job id; without those of more than ``most`` bytes of JSON."""
     if not job_ids:
         return {}
     rows = await uow.sql.fetch(
-        """SELECT j.id, r.body FROM jobs j JOIN results r ON r.offer_id = j.offer_id AND r.ok AND NOT r.late
-        WHERE j.id = ANY($1::text[]) AND j.state = 'completed'""",
-        job_ids,
+        f"SELECT j.id, r.body FROM {_RESULTS} AND ($2::int IS NULL OR octet_length(r.body::text) <= $2)", job_ids, most
     )
     return {row[0]: row[1] for row in rows}
+
+
+async def results_size(uow: UnitOfWork, job_ids: Sequence[str]) -> int:
+    """Bytes of JSON that the results of these jobs come to."""
+    if not job_ids:
+        return 0
+    size = await uow.sql.fetchval(f"SELECT coalesce(sum(octet_length(r.body::text)), 0) FROM {_RESULTS}", job_ids)
+    return int(size)
 
 
 async def save(uow: UnitOfWork, plan: Plan, spent: int, reserved: int, *, over: bool) -> None:

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from app.core.deliveries import Event
@@ -70,7 +72,22 @@ def _encode(event: Event, limit: int, *, extras: bool) -> bytes:
     payload = _payload(event, trim, extras)
     if trim.cut or not extras:
         payload["truncated"] = True
-    return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+    if "e-0" in text:
+        text = _SMALL.sub(_as_in_javascript, text)
+    return text.encode("utf-8", "replace")
+
+
+_SMALL = re.compile(r'"(?:[^"\\]|\\.)*"|-?[0-9.]+e-0[0-9]', re.DOTALL)
+"""Texts, which stay as they are, and small numbers."""
+
+
+def _as_in_javascript(match: re.Match[str]) -> str:
+    """A small number as ECMA-262 writes it: 0.00005 where Python has 5e-05, and 5e-8 for 5e-08."""
+    token = match[0]
+    if token.startswith('"'):
+        return token
+    return format(Decimal(token), "f") if token[-2:] in ("05", "06") else token.replace("e-0", "e-")
 
 
 def _payload(event: Event, trim: _Trim, extras: bool) -> dict[str, Any]:

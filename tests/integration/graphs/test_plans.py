@@ -316,18 +316,29 @@ async def test_the_same_key_makes_one_plan(db: Database) -> None:
         await plans.view(db, STRANGER, first)
 
 
-async def test_a_poisoned_plan_stops_no_other(db: Database) -> None:
+async def test_a_poisoned_plan_stops_no_other_and_ends_with_its_jobs(db: Database) -> None:
     await factories.node(db, capacity=4, gpus=4)
-    drive = Drive(db)
-    sick = await submit(db, request(task("one")))
+    drive = Drive(db, lambda job_id, payload: None)
+    sick = await submit(db, request(task("one"), task("two", after=["one"])))
+    await drive.work()
     well = await submit(db, request(task("one")))
     await sql(db, "UPDATE plans SET request = '{\"tasks\": 7}' WHERE id = $1", sick)
-    await drive.run()
+    drive.plans = plan_runner(db)
+    assert await plans.cancel(db, OWNER, sick)
+    drive.answer = lambda job_id, payload: {"ok": True} if job_id in done else None
+    done = (await view(db, well)).jobs.keys()
+    for _ in range(8):
+        await sql(db, "UPDATE plan_signals SET due_at = now() WHERE parked_at IS NULL")
+        await drive.plans.run_once()
+        done = (await view(db, well)).jobs.keys()
+        await drive.run()
+    found = await view(db, sick)
+    assert (found.plan.state, found.plan.reason) == (PlanState.FAILED, "poisoned")
+    assert [job.state.value for job in found.jobs.values()] == ["cancelled"]
+    assert {unit.state for unit in found.units} == {UnitState.CANCELLED}
     assert (await view(db, well)).plan.state is PlanState.COMPLETED
-    for _ in range(5):
-        await sql(db, "UPDATE plan_signals SET due_at = now()")
-        await plan_runner(db).run_once()
-    assert (await sql(db, "SELECT count(*) FROM plan_signals WHERE parked_at IS NOT NULL"))[0][0] == 1
+    assert await sql(db, "SELECT id FROM plan_signals") == []
+    await check_money(db, sick)
 
 
 async def test_a_plan_keeps_to_its_keys_limits(db: Database) -> None:
@@ -353,6 +364,35 @@ async def test_a_plan_keeps_to_its_keys_limits(db: Database) -> None:
     ((reserved, spent),) = await sql(db, "SELECT reserved, spent FROM key_spending")
     assert (reserved, spent) == (0, found.plan.spent)
     assert (await verify(db)).violations == []
+
+
+async def test_what_a_keys_limits_never_let_in_fails_and_what_waits_says_so(db: Database) -> None:
+    await factories.node(db, capacity=8, gpus=8)
+    _, secret = await keys.create(db, "acme", ["agent"], rights=Rights(cap_day=UNIT, cap_job=UNIT // 20))
+    owner = await keys.Authenticator(db).principal(secret)
+    dear = await submit(db, request(task("one"), on_failure="abort"), owner)
+    await plan_runner(db).run_once()
+    found = await view(db, dear)
+    assert found.plan.state is PlanState.FAILED
+    assert found.plan.error is not None and "0.05" in found.plan.error
+    _, secret = await keys.create(db, "acme", ["agent"], limits=keys.Limits(max_queued=1))
+    waits = await submit(db, request(task("one", for_each=[1, 2])), await keys.Authenticator(db).principal(secret))
+    await plan_runner(db).run_once()
+    found = await view(db, waits)
+    assert (len(found.jobs), found.plan.state) == (1, PlanState.RUNNING)
+    assert found.plan.held is not None and "waiting for a node" in found.plan.held
+
+
+async def test_results_too_large_to_refer_to_fail_the_unit(db: Database) -> None:
+    await factories.node(db, capacity=8, gpus=8)
+    drive = Drive(db, lambda job_id, payload: {"text": "x" * (300 << 10)})
+    asked = request(task("many", for_each=list(range(5))), task("all", "{{tasks.many.results}}"), on_failure="skip")
+    plan_id = await submit(db, asked)
+    await drive.run()
+    found = await view(db, plan_id)
+    assert found.plan.state is PlanState.COMPLETED
+    assert found.units[-1].state is UnitState.SKIPPED
+    assert found.units[-1].error is not None and "1048576" in found.units[-1].error
 
 
 async def test_many_units_are_released_over_several_waves(db: Database) -> None:

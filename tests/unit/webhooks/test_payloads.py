@@ -55,7 +55,11 @@ def test_the_documented_payload_comes_first_in_its_order() -> None:
     [
         (2_000_000_000, b"2", "2"),
         (0, b"0", "0"),
-        (1, b"1e-09", "0.000000001"),
+        # As JavaScript prints them again: JSON.stringify(5e-05) is 0.00005, of 1e-09 it is 1e-9.
+        (1, b"1e-9", "0.000000001"),
+        (123, b"1.23e-7", "0.000000123"),
+        (1_234, b"0.000001234", "0.000001234"),
+        (50_000, b"0.00005", "0.00005"),
         (123_456_789, b"0.123456789", "0.123456789"),
         (1_000_000_500_000_000, b"1000000.5", "1000000.5"),
         (2**63 - 1, b"9223372036.854776", "9223372036.854775807"),
@@ -66,6 +70,13 @@ def test_costs(cost: int | None, number: bytes, exact: str | None) -> None:
     body = payloads.build(event(cost=cost))
     assert b'"cost_hyper":' + number + b"," in body
     assert json.loads(body)["cost"] == exact
+
+
+def test_texts_that_look_like_small_numbers_stay() -> None:
+    happened = event(cost=50_000, error='"5e-05" \\ 1e-06', more={"2e-05": [2e-05, -3.5e-06]})
+    body = payloads.build(happened)
+    assert b'"error":"\\"5e-05\\" \\\\ 1e-06"' in body
+    assert b'"more":{"2e-05":[0.00002,-0.0000035]}' in body
 
 
 def test_a_payment_is_told_to_the_base_unit() -> None:
