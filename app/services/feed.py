@@ -39,13 +39,13 @@ async def sequence(db: Database, limit: int = BATCH) -> feed.Sequenced | None:
 async def page(db: Database, principal: Principal, after: int, limit: int, kinds: Sequence[str] = ()) -> Page:
     """Events that the caller may see, with positions above ``after``."""
     async with db.unit() as uow:
-        return await feed.read(uow, after, limit, account=principal.sees, kinds=kinds)
+        return await feed.read(uow, after, limit, account=principal.sees, kinds=kinds, with_plans=True)
 
 
 async def page_of_all(db: Database, after: int, limit: int) -> Page:
     """Events of all accounts with positions above ``after``: for who sorts them out before anyone sees them."""
     async with db.unit() as uow:
-        return await feed.read(uow, after, limit)
+        return await feed.read(uow, after, limit, with_plans=True)
 
 
 async def start(db: Database, after: int | None) -> int:

@@ -41,7 +41,7 @@ class Sequenced:
 @dataclass(frozen=True, slots=True)
 class FeedEvent:
     """An event at its place. ``data``: what the outside sees, amounts as base units. ``plan_id``: the plan that it, or
-    its job, is of."""
+    its job, is of, where that was asked for."""
 
     position: int
     id: str
@@ -177,16 +177,25 @@ async def _begin_again(uow: UnitOfWork, following: int) -> None:
     await uow.sql.execute("DELETE FROM consumers WHERE name = $1", MARK)
 
 
+_PLAN: Final = ", coalesce((SELECT j.plan_id FROM jobs j WHERE j.id = e.job_id), e.data ->> 'plan_id')"
+
+
 async def read(
-    uow: UnitOfWork, after: int, limit: int, *, account: str | None = None, kinds: Sequence[str] = ()
+    uow: UnitOfWork,
+    after: int,
+    limit: int,
+    *,
+    account: str | None = None,
+    kinds: Sequence[str] = (),
+    with_plans: bool = False,
 ) -> Page:
     """Up to ``limit`` events with positions above ``after``. ``account``: only its own, None = all; ``kinds``: only
-    these, of SPAN positions at most; none = all."""
+    these, of SPAN positions at most; none = all. ``with_plans``: tell the plans of their jobs, too, a look each."""
     latest = await end(uow)
     until = min(latest, after + SPAN) if kinds else latest
     rows = await uow.sql.fetch(
-        f"""SELECT f.position, e.id, e.kind, e.at, e.account, e.job_id, e.node_id, e.data,
-            coalesce((SELECT j.plan_id FROM jobs j WHERE j.id = e.job_id), e.data ->> 'plan_id')
+        f"""SELECT f.position, e.id, e.kind, e.at, e.account, e.job_id, e.node_id, e.data
+            {_PLAN if with_plans else ""}
         FROM feed f JOIN events e ON e.id = f.event_id AND e.at = f.at
         WHERE f.position > $1 AND f.position <= $2 {"AND f.account = $4" if account is not None else ""}
             {"AND e.kind = ANY($5::text[])" if account is not None and kinds else ""}

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
 
 import pytest
 
-from app.core.errors import HaeError, Unavailable
 from app.core.plans import PLAN_FINAL, PlanState, UnitState
 from app.services import offers, plans
 from app.store.db import Database
@@ -17,30 +15,14 @@ from graphs.runtime import WaveRunner
 from tests import factories
 from tests.factories import OWNER, sql
 from tests.integration.graphs import invariants
+from tests.integration.graphs.crowd import Crowd
 from tests.integration.graphs.plan_drive import check_money, plan_runner, request, submit, task, view
 
 PLANS = 8
 
 
-class Crowd:
-    """Everybody who acts until every plan is over. Refusals are expected, no other errors."""
-
-    def __init__(self, db: Database, node_ids: list[str], seed: int) -> None:
-        self.db = db
-        self.node_ids = node_ids
-        self.random = random.Random(seed)
-        self.over = asyncio.Event()
-
-    async def repeatedly(self, act: Callable[[], Awaitable[object]], pause_s: float) -> None:
-        while not self.over.is_set():
-            try:
-                await act()
-            except Unavailable:
-                raise
-            except HaeError:
-                # Refused, as it should be: someone else was first.
-                pass
-            await asyncio.sleep(pause_s * self.random.random())
+class Players(Crowd):
+    """Nodes of every kind, and nobody who waits, until every plan is over."""
 
     async def accept(self) -> None:
         found = await offers.waiting(self.db, self.node_ids)
@@ -72,7 +54,7 @@ async def test_no_budget_is_exceeded_whoever_runs_at_once(database_url: str, see
     db = Database(database_url, pool_size=12)
     chance = random.Random(seed)
     node_ids = [await factories.node(db, capacity=8, gpus=8) for _ in range(3)]
-    crowd = Crowd(db, node_ids, seed)
+    crowd = Players(db, node_ids, seed)
     plan_ids = [
         await submit(
             db,

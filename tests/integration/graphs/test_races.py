@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import pytest
 
-from app.core.errors import HaeError, Unavailable
+from app.core.errors import HaeError
 from app.core.requirements import Requirements
 from app.services import jobs, nodes, offers
 from app.store import nodes as node_rows
@@ -19,29 +18,13 @@ from graphs.runtime import WaveRunner
 from tests import factories
 from tests.factories import OWNER, sql
 from tests.integration.graphs import invariants
+from tests.integration.graphs.crowd import Crowd
 
 JOBS = 300
 
 
-class Crowd:
-    """Everybody who acts on the network, until every job is over. Only refusals are expected, no server errors."""
-
-    def __init__(self, db: Database, node_ids: list[str], seed: int) -> None:
-        self.db = db
-        self.node_ids = node_ids
-        self.random = random.Random(seed)
-        self.over = asyncio.Event()
-
-    async def repeatedly(self, act: Callable[[], Awaitable[object]], pause_s: float) -> None:
-        while not self.over.is_set():
-            try:
-                await act()
-            except Unavailable:
-                raise
-            except HaeError:
-                # Refused, as it should be: someone else was first.
-                pass
-            await asyncio.sleep(pause_s * self.random.random())
+class Agents(Crowd):
+    """Nodes, agents and sweepers, until every job is over."""
 
     async def answer_offers(self) -> None:
         found = await offers.waiting(self.db, self.node_ids)
@@ -130,7 +113,7 @@ async def test_two_runners_and_a_crowd_break_nothing(database_url: str) -> None:
             factories.runner(first, wave_size=64, offer_ttl_s=0.2),
             factories.runner(second, wave_size=16, offer_ttl_s=0.2),
         ]
-        crowd = Crowd(outside, ids, seed=7)
+        crowd = Agents(outside, ids, seed=7)
         async with asyncio.TaskGroup() as group:
             for waves in runners:
                 group.create_task(keep_running(waves, crowd.over))
