@@ -15,7 +15,9 @@ import pytest
 from langgraph.pregel.remote import RemoteGraph
 
 from app.chaos.proxy import Link, Trouble
+from app.core.errors import Unavailable
 from app.http.langgraph_api import keeper
+from app.services import agent_runs as run_service
 from app.store import agent_runs
 from tests.http.catalogue import JOB
 from tests.http.conftest import as_
@@ -169,7 +171,12 @@ async def orphaned(hae: Hae, client: Sdk, thread_id: str) -> str:
     return orphan
 
 
-async def test_a_server_that_lost_its_lease_writes_nothing_more(hae: Hae) -> None:
+async def test_a_server_that_lost_its_lease_writes_nothing_more(hae: Hae, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(*_: object) -> None:
+        raise Unavailable("the database is away")
+
+    # As for a server that cannot reach the database: else it might renew its lease before anybody looks.
+    monkeypatch.setattr(run_service, "renew", away)
     client = sdk(hae)
     thread_id, job_id = await some_thread(client), await a_job(hae)
     calls: Any = [watching(job_id), {"tool": "submit_job", "arguments": {**JOB, "prompt": "never"}}]

@@ -38,6 +38,9 @@ async def reporting(
     task = asyncio.create_task(told.follow())
     try:
         yield
+        # Not in the middle of telling: what was on its way would be lost.
+        await told.telling.acquire()
+        told.telling.release()
     finally:
         task.cancel()
         await asyncio.wait({task})
@@ -45,7 +48,10 @@ async def reporting(
 
 
 class _Told:
-    """How far the client has been told of a job. ``progress`` of a message is the number of the job's event."""
+    """How far the client has been told of a job. ``progress`` of a message is the number of the job's event.
+
+    ``telling``: held while events are read and told of.
+    """
 
     def __init__(self, ctx: ServerRequestContext[Any, Any], token: str | int, job_id: str) -> None:
         self._ctx = ctx
@@ -53,6 +59,7 @@ class _Told:
         self._job_id = job_id
         self._caller = caller_of(ctx)
         self._after = 0
+        self.telling = asyncio.Lock()
 
     async def begin(self) -> None:
         """Leave out what has happened; a job that there is not is the call's to tell of."""
@@ -70,15 +77,16 @@ class _Told:
 
     async def report(self) -> bool:
         """Tell of the events since the last time; False if they cannot be read."""
-        try:
-            events = await self._events()
-        except HaeError:
-            return False
-        for event in events:
-            self._after = event.seq
-            await self._ctx.session.send_progress_notification(
-                self._token, event.seq, message=_words(event), related_request_id=_text(self._ctx.request_id)
-            )
+        async with self.telling:
+            try:
+                events = await self._events()
+            except HaeError:
+                return False
+            for event in events:
+                self._after = event.seq
+                await self._ctx.session.send_progress_notification(
+                    self._token, event.seq, message=_words(event), related_request_id=_text(self._ctx.request_id)
+                )
         return True
 
     async def _events(self) -> list[StoredEvent]:

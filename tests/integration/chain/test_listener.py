@@ -60,7 +60,8 @@ async def test_notifications_and_scans_together_tell_everything_once(world: Worl
 
 
 async def test_dead_sockets_come_back_and_nothing_is_missed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "LogsFeed", partial(LogsFeed, ping_s=0.1))
+    # Short, and not so short that a busy machine's live sockets are taken for dead, again and again.
+    monkeypatch.setattr(listening, "LogsFeed", partial(LogsFeed, ping_s=0.5))
     async with world.listening(scan_s=600):
         await world.until(world.is_subscribed)
         for number, kind in enumerate((Kind.WS_CLOSE, Kind.WS_DROP, Kind.WS_HALF_OPEN)):
