@@ -6,6 +6,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from app.core.states import JOB_FINAL
 from app.demo.trace import TraceJob, TraceNode, violations
@@ -87,15 +88,15 @@ def _violations(
     """A node's reputation rises with each job it completes, so it may have grown since the trace."""
     completed = defaultdict(list)
     for offer in offers:
-        if offer.completed and offer.released_at is not None:
-            completed[offer.wallet].append(offer.released_at)
+        if offer.completed and offer.freed is not None:
+            completed[offer.wallet].append(offer.freed)
     found = 0
     for offer in offers:
         job, node = acknowledged.get(offer.job_id), nodes.get(offer.wallet)
         if job is None or node is None:
             found += 1
             continue
-        earned = sum(at <= offer.created_at for at in completed[offer.wallet])
+        earned = sum(freed < offer.taken for freed in completed[offer.wallet])
         reputation = min(MAX_REPUTATION, node.reputation + earned)
         found += bool(violations(job, node, reputation)) or offer.slots != job.gpus
     return found
@@ -104,21 +105,27 @@ def _violations(
 def oversubscribed(offers: Sequence[OfferRow], rows: Sequence[NodeRow], nodes: Mapping[str, TraceNode]) -> set[str]:
     """Wallets whose slots were ever taken twice, by replaying every offer's interval, or whose counter is wrong now."""
     found = {row.wallet for row in rows if row.active_jobs != row.held or row.active_jobs > row.capacity}
-    changes: dict[str, list[tuple[float, int, int]]] = defaultdict(list)
+    # By node and transaction, which a moment stands for: the first of its rows, and what it changed. A wave gives back
+    # and takes at once, and only what that comes to counts.
+    steps: dict[str, dict[datetime, tuple[int, int]]] = defaultdict(dict)
     for offer in offers:
-        # A wave gives back before it takes, at one and the same instant: releases (0) sort before claims (1).
-        changes[offer.wallet].append((offer.created_at.timestamp(), 1, offer.slots))
-        if offer.released_at is not None:
-            changes[offer.wallet].append((offer.released_at.timestamp(), 0, -offer.slots))
+        _step(steps[offer.wallet], offer.created_at, offer.taken, offer.slots)
+        if offer.released_at is not None and offer.freed is not None:
+            _step(steps[offer.wallet], offer.released_at, offer.freed, -offer.slots)
         elif not offer.holds_slots:
             found.add(offer.wallet)
-    for wallet, moves in changes.items():
+    for wallet, moves in steps.items():
         taken, capacity = 0, nodes[wallet].capacity if wallet in nodes else 0
-        for _, _, slots in sorted(moves):
+        for _, slots in sorted(moves.values()):
             taken += slots
             if taken > capacity:
                 found.add(wallet)
     return found
+
+
+def _step(steps: dict[datetime, tuple[int, int]], at: datetime, number: int, change: int) -> None:
+    first, before = steps.get(at, (number, 0))
+    steps[at] = (min(first, number), before + change)
 
 
 def percentile(ascending: Sequence[float], share: float) -> float:

@@ -37,6 +37,8 @@ class JobRow:
 class OfferRow:
     """An offer and how long it held its node's slots: from ``created_at`` until ``released_at``, None = still.
 
+    ``taken`` and ``freed``: numbers of the history rows that tell of both; on one node, which each transaction locks,
+    they rise in the order of what happened, as times do not: those are of the transactions' beginnings.
     ``accepted``: whether the node took it. ``ended``: why the job left this attempt, a reason code, None = it did not.
     ``completed``: whether the job was completed in this attempt.
     """
@@ -51,6 +53,8 @@ class OfferRow:
     released_at: datetime | None
     ended: str | None
     completed: bool
+    taken: int
+    freed: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +102,11 @@ async def offers(uow: UnitOfWork) -> list[OfferRow]:
     # An attempt is over, and its slots are free, with the first move after its offer that ends the job or requeues it.
     rows = await uow.sql.fetch(
         """SELECT o.job_id, n.wallet, o.attempt, o.slots, o.state = 'accepted', o.holds_slots, o.created_at,
-            h.at, h.reason, coalesce(h.to_state = 'completed', false)
+            h.at, h.reason, coalesce(h.to_state = 'completed', false),
+            (SELECT min(seq) FROM job_history WHERE job_id = o.job_id AND attempt = o.attempt AND to_state = 'offered'),
+            h.seq
         FROM offers o JOIN nodes n ON n.id = o.node_id
-        LEFT JOIN LATERAL (SELECT at, reason, to_state FROM job_history
+        LEFT JOIN LATERAL (SELECT at, reason, to_state, seq FROM job_history
             WHERE job_id = o.job_id AND attempt = o.attempt AND from_state IS NOT NULL
                 AND to_state IN ('pending', 'completed', 'failed', 'cancelled', 'expired')
             ORDER BY seq LIMIT 1) h ON true

@@ -19,7 +19,11 @@ def at(seconds: float) -> datetime:
 
 
 def offer(job_id: str, start: float, end: float | None, **fields: object) -> OfferRow:
-    row = OfferRow(job_id, "n", 1, 1, True, end is None, at(start), None if end is None else at(end), "result", True)
+    """Written down in the order of its times."""
+    until = (None, None) if end is None else (at(end), round(end * 10))
+    row = OfferRow(
+        job_id, "n", 1, 1, True, end is None, at(start), until[0], "result", True, round(start * 10), until[1]
+    )
     return replace(row, **fields)  # type: ignore[arg-type]
 
 
@@ -52,6 +56,13 @@ def test_a_good_run_is_clean() -> None:
 )
 def test_slots_are_replayed(offers: list[OfferRow], faulty: bool) -> None:
     assert oversubscribed(offers, [row()], {"n": NODE}) == ({"n"} if faulty else set())
+
+
+def test_of_transactions_side_by_side_the_one_that_came_first_counts() -> None:
+    """One began earlier, and waited for the other's rows."""
+    full = [offer("a", 0, 5, slots=2), offer("b", 4, 9)]
+    assert oversubscribed(full, [row()], {"n": NODE}) == {"n"}
+    assert oversubscribed([full[0], replace(full[1], taken=51)], [row()], {"n": NODE}) == set()
 
 
 def test_a_counter_that_is_off_is_found() -> None:
