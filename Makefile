@@ -117,7 +117,7 @@ chaos-bugs: $(STAMP) ## Plant each known kind of bug: the chaos suite must catch
 	@LONG_TESTS=1 $(BIN)/python -m pytest tests/chaos/test_bugs.py -v $(ARGS)
 
 .PHONY: bench
-bench: $(VENV)/.bench ## Measure matching, claims, jobs, the API, decoding and indexing, against peers where there are any (ARGS=--json)
+bench: $(VENV)/.bench ## Measure matching, claims, jobs, the API, agents, decoding and indexing, against peers where there are any (ARGS=--json)
 	@$(BIN)/hae bench match --nodes 10000 $(ARGS)
 	@$(BIN)/hae bench match --nodes 100000 $(ARGS)
 	@$(BIN)/hae bench match --nodes 1000000 --runs 3 $(ARGS)
@@ -127,6 +127,7 @@ bench: $(VENV)/.bench ## Measure matching, claims, jobs, the API, decoding and i
 	@$(BIN)/hae bench view $(ARGS)
 	@$(BIN)/hae bench lifecycle $(ARGS)
 	@$(BIN)/hae bench api $(ARGS)
+	@$(BIN)/hae bench agents $(ARGS)
 	@$(BIN)/hae bench decode $(ARGS)
 	@$(BIN)/hae bench replay $(ARGS)
 

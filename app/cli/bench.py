@@ -16,6 +16,7 @@ import uvloop
 from app import embedded
 from app.bench import decode as decode_bench
 from app.bench import replay as replay_bench
+from app.cli.bench_agents import agents
 from app.cli.bench_api import api
 from app.cli.bench_claims import claims, heartbeats, place
 from app.cli.bench_lifecycle import lifecycle
@@ -32,7 +33,7 @@ def add_to(cli: typer.Typer) -> None:
     cli.add_typer(commands, name="bench")
 
 
-for command in (match, view, claims, place, heartbeats, lifecycle, api):
+for command in (match, view, claims, place, heartbeats, lifecycle, api, agents):
     commands.command()(command)
 
 
