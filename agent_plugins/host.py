@@ -107,7 +107,7 @@ class Hosts:
 
 
 def hosts(names: Collection[str] = ()) -> Hosts:
-    """Load all plugins, or those of these names."""
+    """Load all plugins, or those of these names. Raises NotFound, listing the installed ones, for any other name."""
     return Hosts(load(names))
 
 

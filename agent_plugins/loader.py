@@ -51,7 +51,11 @@ class Found:
 
 
 def load(names: Collection[str] = ()) -> Found:
-    """All plugins, or those of these ``names``. Imports their code; takes LOAD_S for each at most."""
+    """All plugins, or those of these ``names``. Imports their code; takes LOAD_S for each at most.
+
+    Raises NotFound, listing the installed ones, for a name that none has.
+    """
+    check_installed(names)
     known: dict[str, Loaded] = {}
     problems: list[str] = []
     entries = [(name, source, True) for name, source in BUILT_IN.items()]
@@ -70,9 +74,20 @@ def load(names: Collection[str] = ()) -> Found:
         except Exception as error:  # another's code: whatever it raises must not stop the engine
             why = error.detail if isinstance(error, HaeError) else told(error)
             problems.append(f"plugin {name!r} ({source}) is left out: {why}")
-    absent = sorted(set(names) - {name for name, _, _ in entries})
-    problems += [f"plugin {name!r} is not installed" for name in absent]
     return Found(MappingProxyType(known), tuple(problems))
+
+
+def check_installed(names: Collection[str], elsewhere: str = "") -> None:
+    """Raises NotFound, listing the installed ones, for a name that no plugin has, whether or not it can be loaded.
+    Imports no plugin's code. ``elsewhere``: where else one may come from."""
+    installed = sorted({*BUILT_IN, *(one.name for one in entry_points(group=GROUP))})
+    for name in names:
+        if name not in installed:
+            raise NotFound(
+                f"no plugin {name[:60]!r} is installed",
+                code="plugin_not_found",
+                next_action=f"Installed: {', '.join(installed)}{elsewhere}.",
+            )
 
 
 def load_one(target: str) -> Loaded:
@@ -81,17 +96,11 @@ def load_one(target: str) -> Loaded:
     Raises NotFound, listing the installed ones, and InvalidInput, saying what is wrong with it.
     """
     if ":" not in target:
+        check_installed((target,), "; or name one as module:attribute")
         found = load((target,))
-        if target in found.plugins:
-            return found.plugins[target]
-        installed = sorted({*BUILT_IN, *(one.name for one in entry_points(group=GROUP))})
-        if target in installed:
+        if target not in found.plugins:
             raise InvalidInput("; ".join(found.problems), field="name")
-        raise NotFound(
-            f"no plugin {target[:60]!r} is installed",
-            code="plugin_not_found",
-            next_action=f"Installed: {', '.join(installed)}; or name one as module:attribute.",
-        )
+        return found.plugins[target]
     try:
         return within(LOAD_S, lambda: _load(target))
     except HaeError as error:

@@ -15,7 +15,7 @@ import typer
 import uvloop
 
 from app import embedded
-from app.core.errors import InvalidInput
+from app.core.errors import InvalidInput, NotFound
 from app.settings import Settings, SettingsError, load
 from app.store import revision
 from app.telemetry import disable_tracing, setup_logging
@@ -37,6 +37,7 @@ SUPERVISED = "HAE_SUPERVISED"
 
 _MATCHING = frozenset({"serve", "worker", "listener", "up"})
 """Components that give jobs without a policy the network's."""
+_SERVING = frozenset({"serve", "up"})
 
 
 class CommandError(Exception):
@@ -56,6 +57,8 @@ def environment(
     settings = load(config)
     if component in _MATCHING:
         check_policy(settings)
+    if component in _SERVING:
+        check_plugins(settings)
     setup_logging(msgspec.structs.replace(settings.log, level="warning") if quiet else settings.log, component)
     disable_tracing()
     if settings.database.url and settings.redis.url:
@@ -82,6 +85,17 @@ def check_policy(settings: Settings) -> None:
         get_policy(settings.matchmaker.algorithm)
     except InvalidInput as error:
         raise SettingsError(f"matchmaker.algorithm (HAE_MATCHMAKER_ALGORITHM): {error.detail}") from error
+
+
+def check_plugins(settings: Settings) -> None:
+    """Raises SettingsError, listing the installed ones, for an agent plugin that is not there."""
+    # What reads packages' metadata is no part of the start of other commands.
+    from agent_plugins.loader import check_installed
+
+    try:
+        check_installed(settings.agents.plugins)
+    except NotFound as error:
+        raise SettingsError(f"agents.plugins (HAE_AGENTS_PLUGINS): {error.detail}. {error.next_action}") from error
 
 
 def with_servers(settings: Settings, database_url: str, redis_url: str) -> Settings:

@@ -74,11 +74,13 @@ class Engine:
     hook_guard: Guard
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    seats: Seats = field(default_factory=Seats)
+    seats: Seats = field(init=False)
     runs: RunKeeper = field(init=False)
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        streams = self.settings.streams
+        self.seats = Seats(per_key=streams.per_key, per_process=streams.per_process)
         self.runs = RunKeeper(self.db, self.agents, self.settings.worker.poll_s)
 
     async def start(self) -> None:
@@ -129,7 +131,8 @@ class Engine:
 
 
 def build_engine(settings: Settings) -> Engine:
-    """Put a server process together. Connects to nothing yet. Raises InvalidInput on settings that make no sense."""
+    """Put a server process together. Connects to nothing yet. Raises InvalidInput on settings that make no sense,
+    and NotFound, listing the installed ones, for an agent plugin that is not there."""
     database = settings.database
     db = Database(
         database.url,
@@ -205,7 +208,7 @@ def build_engine(settings: Settings) -> Engine:
         registers=Batcher(register),
         database_probe=Probe(db.answers),
         valkey_probe=Probe(bus.ping),
-        plugins=hosts(),
+        plugins=hosts(settings.agents.plugins),
         hook_guard=Guard(settings.webhooks.allow_networks),
     )
 

@@ -4,6 +4,7 @@ from app.settings.given import SettingsError
 from app.settings.leaves import Row, describe
 from app.settings.loading import load
 from app.settings.tree import (
+    AgentsSettings,
     ChainSettings,
     DatabaseSettings,
     EndpointSettings,
@@ -16,12 +17,14 @@ from app.settings.tree import (
     ServerSettings,
     Settings,
     SolanaSettings,
+    StreamsSettings,
     WebhooksSettings,
     WeightSettings,
     WorkerSettings,
 )
 
 __all__ = [
+    "AgentsSettings",
     "ChainSettings",
     "DatabaseSettings",
     "EndpointSettings",
@@ -36,6 +39,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SolanaSettings",
+    "StreamsSettings",
     "WebhooksSettings",
     "WeightSettings",
     "WorkerSettings",

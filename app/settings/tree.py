@@ -189,6 +189,17 @@ class WebhooksSettings(Section, frozen=True):
     poll_s: Annotated[float, _above_zero("Seconds between looks for due deliveries", 60)] = 0.5
 
 
+class StreamsSettings(Section, frozen=True):
+    per_key: Annotated[
+        int, _range("Streams, server-sent and WebSocket, that one API key may have open in a process", 1, 1_000_000)
+    ] = 250
+    per_process: Annotated[int, _range("Streams that a process has open at most", 1, 1_000_000)] = 4000
+
+
+class AgentsSettings(Section, frozen=True):
+    plugins: Annotated[list[str], _means("Names of the agent plugins to load; empty = all that are installed")] = []
+
+
 class RetentionSettings(Section, frozen=True):
     """Whole months are dropped, once all of a month is older than that."""
 
@@ -244,6 +255,8 @@ class Settings(Section, frozen=True):
     nodes: NodesSettings = field(default_factory=NodesSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     webhooks: WebhooksSettings = field(default_factory=WebhooksSettings)
+    streams: StreamsSettings = field(default_factory=StreamsSettings)
+    agents: AgentsSettings = field(default_factory=AgentsSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     log: LogSettings = field(default_factory=LogSettings)
     solana: SolanaSettings = field(default_factory=SolanaSettings)

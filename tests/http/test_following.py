@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from app.core.events import EventKind
 from app.http.streams import session, sse
@@ -17,7 +20,7 @@ from app.store.events import NewEvent
 from tests.http.conftest import as_
 from tests.support.event_stream import events_in
 from tests.support.live_engine import Hae
-from tests.support.told_events import lines_of, narrow_stream, write
+from tests.support.told_events import lines_of, narrow_socket, narrow_stream, write
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -154,3 +157,56 @@ async def test_a_slow_reader_is_cut_off_and_goes_on_without_loss(hae: Hae, monke
     told = [one["data"] for one in found + rest]
     assert told == await feed(hae, "alice", start)
     assert len(told) == 240
+
+
+async def test_a_slow_socket_is_cut_off_and_goes_on_from_the_positions_it_is_told(
+    hae: Hae, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hae.engine.fanout, "window", 16)
+    await nobody_streams(hae)
+    start = await latest(hae)
+    kinds: dict[str, list[str]] = {"all": [], "done": ["job_completed"]}
+    async with asyncio.timeout(60), narrow_socket(hae.url, hae.secrets["alice"]) as client:
+        for name, wanted in kinds.items():
+            await client.send(json.dumps({"op": "subscribe", "id": name, "kinds": wanted, "after": start}))
+        while hae.engine.fanout.waiting < len(kinds):  # noqa: ASYNC110 (it tells nobody who waits)
+            await asyncio.sleep(0.01)
+        await write(hae.engine.db, ["alice"], 150, seed=11, text="x" * 60_000)
+        end = await latest(hae)
+        while hae.engine.fanout.end < end and hae.engine.seats.total:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        found, last = await by_name(client, kinds)
+    assert client.close_code == 4408
+    assert (last["op"], last["problem"]["code"], last["problem"]["retryable"]) == ("closing", "slow_reader", True)
+    assert min(last["positions"].values()) < end
+    for name, told in found.items():
+        assert [one["position"] for one in told][-1:] <= [last["positions"][name]]
+    # A heartbeat says that there is nothing more.
+    monkeypatch.setattr(session, "HEARTBEAT_S", 0.2)
+    async with asyncio.timeout(60), narrow_socket(hae.url, hae.secrets["alice"]) as client:
+        for name, wanted in kinds.items():
+            after = last["positions"][name]
+            await client.send(json.dumps({"op": "subscribe", "id": name, "kinds": wanted, "after": after}))
+        rest, _ = await by_name(client, kinds, until=end)
+    for name, wanted in kinds.items():
+        assert found[name] + rest[name] == await feed(hae, "alice", start, **({"kind": wanted[0]} if wanted else {}))
+    assert len(found["all"] + rest["all"]) == 150
+
+
+async def by_name(
+    client: ClientConnection, names: Iterable[str], until: int | None = None
+) -> tuple[dict[str, Told], dict[str, Any]]:
+    """Events by subscription, and the last message; up to the end of the connection, or until each has been told all
+    up to that position."""
+    found: dict[str, Told] = {name: [] for name in names}
+    positions = dict.fromkeys(found, 0)
+    message: dict[str, Any] = {}
+    with suppress(ConnectionClosed):
+        while until is None or min(positions.values()) < until:
+            message = json.loads(await client.recv())
+            if message["op"] == "events":
+                found[message["id"]] += message["events"]
+                positions[message["id"]] = message["position"]
+            elif message["op"] == "heartbeat":
+                positions |= message["positions"]
+    return found, message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import uuid
 import warnings
 from collections.abc import AsyncIterator
@@ -23,6 +24,7 @@ from tests.http.catalogue import JOB
 from tests.http.conftest import as_
 from tests.support.langgraph_client import AGENT, Sdk, a_job, sdk, some_thread, under_way, watching
 from tests.support.live_engine import Hae, running_engine
+from tests.support.processes import hae as process
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -131,6 +133,40 @@ async def test_waiting_goes_on_at_another_server_when_the_first_one_goes(hae: Ha
     assert values["calls"][0]["result"]["state"] == "cancelled"
     assert parts == await parts_of(client, thread_id, run["run_id"])
     assert [part.event for part in parts] == ["metadata", "values", "values", "end"]
+
+
+async def test_runs_of_a_server_that_is_killed_end_at_another_one(hae: Hae) -> None:
+    client = sdk(hae)
+    thread_id = await some_thread(client)
+    env = {"DATABASE_URL": hae.settings.database.url, "REDIS_URL": hae.settings.redis.url}
+    async with process("serve", "--port", "0", env=env) as victim:
+        there = sdk(hae, url=await victim.url())
+        calls: Any = [{"tool": "submit_job", "arguments": {**JOB, "gpu_models": ["nobody-has-this"]}}]
+        begun = await there.runs.create(thread_id, AGENT, input={"calls": [*calls, watching(await a_job(hae))]})
+        queued = await there.runs.create(thread_id, AGENT, input={"calls": calls})
+        await under_way(client, thread_id, begun["run_id"], steps=1)
+        behind = await client.runs.create(thread_id, AGENT, input={"tool": "quote"})
+        following = asyncio.create_task(parts_of(client, thread_id, begun["run_id"]))
+        joining = asyncio.create_task(client.runs.join(thread_id, begun["run_id"]))
+        before = await hae.sql.fetchval("SELECT count(*) FROM jobs")
+        assert await victim.end(signal.SIGKILL) == -signal.SIGKILL
+        with pytest.raises(httpx.TransportError):
+            await there.runs.join(thread_id, begun["run_id"])
+    # As if its leases' time were over: nobody is left to renew them.
+    await hae.sql.execute(
+        "UPDATE agent_runs SET lease_until = now() WHERE id = ANY($1)", [begun["run_id"], queued["run_id"]]
+    )
+    told: Any = await joining
+    assert told["__error__"]["error"] == "server_restarted"
+    assert [call["status"] for call in told["calls"]] == ["done", "waiting"]
+    job = (await as_(hae, "alice").get(f"/v1/jobs/{told['calls'][0]['result']['job_id']}")).json()
+    assert job["state"] == "pending"
+    assert [part.event for part in await following][-2:] == ["error", "end"]
+    assert (await client.runs.get(thread_id, queued["run_id"]))["status"] == "error"
+    # What waited behind them goes on; what they had not done is not done by others.
+    assert (await client.runs.join(thread_id, behind["run_id"]))["calls"][0]["status"] == "done"
+    assert await hae.sql.fetchval("SELECT count(*) FROM jobs") == before
+    assert (await client.threads.get(thread_id))["status"] == "idle"
 
 
 async def test_a_run_whose_server_died_is_in_error(hae: Hae) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import json
+import re
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import mcp_types as types
@@ -210,6 +215,19 @@ async def test_a_wait_that_its_client_gives_up_leaves_nothing(still: Hae, how: s
         waiting.cancel()
         await asyncio.wait({waiting})
     await until(lambda: not engine.job_desk.keys() and not engine.event_desk.keys())
+
+
+async def test_the_example_of_the_docs_runs(still: Hae) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "mcp.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    with pytest.MonkeyPatch.context() as patched, redirect_stdout(StringIO()) as printed:
+        patched.setenv("HYPERNODE_API_URL", still.url)
+        patched.setenv("HYPERNODE_API_KEY", still.secrets["alice"])
+        patched.setenv("NO_PROXY", "127.0.0.1")
+        await asyncio.to_thread(exec, compile(block, "docs/mcp.md", "exec"), {})
+    made = ast.literal_eval(printed.getvalue())
+    job = (await as_(still, "alice").get(f"/v1/jobs/{made['job_id']}")).json()
+    assert (job["type"], job["state"]) == ("llm_inference", made["state"])
 
 
 async def test_calls_of_one_client_at_once(still: Hae) -> None:

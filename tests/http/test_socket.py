@@ -15,9 +15,9 @@ from websockets.exceptions import ConnectionClosed
 from app.http.routes import stream as route
 from app.http.streams import session
 from app.http.streams.seats import Seats
-from tests.http.catalogue import JOB, LOST, PLAN
+from tests.http.catalogue import JOB, LOST, PLAN, PLANNED
 from tests.http.conftest import as_, make_keys
-from tests.support.live_engine import Hae, running_engine, settings_for
+from tests.support.live_engine import Hae, Node, running_engine, settings_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -200,6 +200,33 @@ async def test_a_job_of_another_account_is_not_found(hae: Hae) -> None:
         await told.hear("ready")
         refused = await told.ask({"op": "subscribe", "id": "x", "jobs": [foreign]}, "error")
         assert (refused["id"], refused["problem"]["status"]) == ("x", 404)
+
+
+async def test_a_plans_subscription_tells_of_the_plan_and_its_jobs_alone(hae: Hae) -> None:
+    alice = as_(hae, "alice")
+    node = await Node.register(as_(hae, "miner"), "socket-plan", gpu_model="PLAN 1", price_per_gpu_hour_hyper="0.5")
+    job = {**JOB, "gpu_models": ["PLAN 1"], "timeout_s": 60}
+    body = {**PLANNED, "tasks": [{"task_id": "one", "job": job, "for_each": ["a", "b"]}]}
+    plan_id = (await alice.post("/v1/plans", json=body)).json()["plan_id"]
+    async with client(hae, "alice") as told:
+        await told.hear("ready")
+        after = (await told.ask({"op": "subscribe", "id": "plan", "plans": [plan_id]}, "subscribed"))["after"]
+        other = await submit(hae, "alice")
+        for _ in range(2):
+            await node.run_next()
+        found: list[dict[str, Any]] = []
+        while not (found and found[-1]["kind"] == "plan_completed"):
+            found += (await told.hear("events"))["events"]
+    ran = [row["id"] for row in await hae.sql.fetch("SELECT id FROM jobs WHERE plan_id = $1 ORDER BY id", plan_id)]
+    assert len(ran) == 2
+    assert sorted(one["job_id"] for one in found if one["kind"] == "job_completed") == ran
+    assert {one["job_id"] for one in found} == {*ran, ""}
+    assert found[-1]["data"]["plan_id"] == plan_id
+    # As the account's feed has them, each once and in order.
+    page = (await alice.get("/v1/events", params={"after": after, "limit": 500})).json()["events"]
+    page = [one for one in page if one["position"] <= found[-1]["position"]]
+    assert other in {one["job_id"] for one in page}
+    assert found == [one for one in page if one["job_id"] in ran or one["data"].get("plan_id") == plan_id]
 
 
 async def test_silence_is_filled_with_positions(hae: Hae, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
+from websockets.asyncio.client import ClientConnection, connect
+
 from app.core.events import EventKind
 from app.store import events
 from app.store.db import Database
@@ -41,13 +43,7 @@ async def write(db: Database, accounts: Sequence[str], count: int, *, seed: int,
 @asynccontextmanager
 async def narrow_stream(url: str, secret: str, last: str) -> AsyncIterator[asyncio.StreamReader]:
     """A stream of the feed over a connection that takes little until it is read; what comes after the head."""
-    place = urlsplit(url)
-    raw = socket.socket()
-    # Not less: over the loopback interface, segments that do not fit are dropped and sent again much later.
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 << 10)
-    raw.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(raw, (place.hostname, place.port))
-    reader, writer = await asyncio.open_connection(sock=raw, limit=4096)
+    reader, writer = await asyncio.open_connection(sock=await _narrow(url), limit=4096)
     writer.write(
         f"GET /v1/events HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\nauthorization: Bearer {secret}\r\n"
         f"last-event-id: {last}\r\nconnection: close\r\n\r\n".encode()
@@ -59,6 +55,26 @@ async def narrow_stream(url: str, secret: str, last: str) -> AsyncIterator[async
         yield reader
     finally:
         writer.close()
+
+
+@asynccontextmanager
+async def narrow_socket(url: str, secret: str) -> AsyncIterator[ClientConnection]:
+    """A WebSocket of the feed over such a connection."""
+    headers = {"authorization": f"Bearer {secret}"}
+    place = url.replace("http", "ws") + "/v1/stream"
+    raw = await _narrow(url)
+    async with connect(place, sock=raw, additional_headers=headers, max_queue=1, compression=None) as client:
+        yield client
+
+
+async def _narrow(url: str) -> socket.socket:
+    place = urlsplit(url)
+    raw = socket.socket()
+    # Not less: over the loopback interface, segments that do not fit are dropped and sent again much later.
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 << 10)
+    raw.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(raw, (place.hostname, place.port))
+    return raw
 
 
 async def lines_of(reader: asyncio.StreamReader) -> AsyncIterator[str]:

@@ -14,6 +14,7 @@ from app.store.db import Database
 CHUNK_BYTES = 64 << 10
 """A stream takes no further events once it has so many bytes to send: what a slow client costs here."""
 READ = 200
+"""Events that one look into the database asks for at most."""
 
 Join = Callable[[Iterable[Record]], bytes]
 
@@ -39,6 +40,7 @@ class Follower:
         self._asked = asked
         self._join = join
         self._live = False
+        self._read = READ
         self.position = position
 
     async def take(self, timeout_s: float) -> bytes:
@@ -81,8 +83,10 @@ class Follower:
 
     async def _from_database(self) -> tuple[bytes, bool]:
         """The next events, and whether there are no more for now."""
-        page = await feed.page(self._db, self._principal, self.position, READ, sorted(self._asked.kinds or ()))
+        page = await feed.page(self._db, self._principal, self.position, self._read, sorted(self._asked.kinds or ()))
         taken, read_to = self._taken(map(record_of, page.events), page.read_to)
+        # Of large events few are taken at once, and those left are read again: next time, ask for fewer.
+        self._read = min(READ, 2 * (len(taken) if read_to < page.read_to else self._read))
         self.position = read_to
         return self._join(taken) if taken else b"", read_to >= page.latest
 

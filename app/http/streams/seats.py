@@ -7,15 +7,13 @@ from collections import Counter
 from app.core.access import Principal
 from app.core.errors import QuotaExceeded, Unavailable
 
-PER_KEY = 250
-PER_PROCESS = 4_000
 RETRY_S = 5.0
 
 
 class Seats:
     """Counts open streams. A stream takes a seat before it begins, and gives it back once."""
 
-    def __init__(self, per_key: int = PER_KEY, per_process: int = PER_PROCESS) -> None:
+    def __init__(self, *, per_key: int, per_process: int) -> None:
         self._per_key = per_key
         self._per_process = per_process
         self._taken: Counter[str] = Counter()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from agent_plugins.loader import BUILT_IN, GROUP, load, load_one
+from agent_plugins.host import hosts
+from agent_plugins.loader import BUILT_IN, GROUP, check_installed, load, load_one
 from app.core.errors import InvalidInput, NotFound
 
 MODULE = """
@@ -138,10 +140,20 @@ def test_bad_ones_are_left_out_with_the_reason() -> None:
 
 @pytest.mark.usefixtures("package")
 def test_only_those_that_are_wanted_are_loaded() -> None:
-    found = load(["good", "old", "absent"])
+    found = load(["good", "old"])
     assert list(found.plugins) == ["good"]
-    assert len(found.problems) == 2
-    assert found.problems[1] == "plugin 'absent' is not installed"
+    (problem,) = found.problems
+    assert problem.startswith("plugin 'old' (")
+
+
+@pytest.mark.usefixtures("package")
+@pytest.mark.parametrize("start", [load, hosts, check_installed])
+def test_a_name_that_none_has_is_refused_with_those_there_are(start: Callable[[list[str]], object]) -> None:
+    with pytest.raises(NotFound, match="'absent'") as caught:
+        start(["good", "absent"])
+    installed = caught.value.next_action.removeprefix("Installed: ").removesuffix(".").split(", ")
+    assert {*BUILT_IN, "good", "old"} <= set(installed)
+    assert "absent" not in installed
 
 
 @pytest.mark.usefixtures("package")
