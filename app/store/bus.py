@@ -12,6 +12,7 @@ import redis.asyncio as valkey
 from redis.exceptions import RedisError
 
 from app.core.retry import backoff_s
+from app.core.stopping import unless_stopped
 from app.store.db import Hints
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ class Bus:
                 if last is None:
                     last = await self._last_id()
                 # Bytes in, bytes out: the client's type hints only know of decoded answers.
-                answer: Any = await self._client.xread({STREAM: last}, count=100, block=1_000)
+                answer: Any = await unless_stopped(self._client.xread({STREAM: last}, count=100, block=1_000), stop)
                 tries = 0
                 self._note(True)
             except (RedisError, OSError) as error:

@@ -16,6 +16,7 @@ import redis.asyncio as valkey
 from redis.exceptions import RedisError
 
 from app.core.retry import backoff_s
+from app.core.stopping import unless_stopped
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class DeltaStream:
                     last = await self._last_id()
                     self._answered = time.monotonic()
                 # Bytes in, bytes out: the client's type hints only know of decoded answers.
-                answer: Any = await self._client.xread({STREAM: last}, count=100, block=BLOCK_MS)
+                answer: Any = await unless_stopped(self._client.xread({STREAM: last}, count=100, block=BLOCK_MS), stop)
             except (RedisError, OSError) as error:
                 self._answered = float("-inf")
                 tries += 1
