@@ -94,6 +94,7 @@ async def admit(state: WaveState) -> Command[AfterAdmit]:
 async def match(state: WaveState, runtime: Runs) -> Command[AfterMatch]:
     """Choose nodes on the in-memory view."""
     wave, context = state["wave"], runtime.context
+    await placing.read_runs(context.uow, wave)
     # After the wave's locks, not before: who waits for its turn holds rows, and who has it waits for none.
     await context.turn.take()
     await placing.read_shares(context.uow, wave, context.matchmaker, context.quotas)

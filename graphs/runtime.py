@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 from app.core.errors import Unavailable
 from app.core.health import HealthRules
+from app.core.plans import PlanSignalKind
 from app.services import placing
 from app.services.backlog import Backlog, taken_along
 from app.services.quotas import QuotaRules, Quotas
 from app.services.views import Turn, ViewKeeper
 from app.services.waves import Wave, committed_nodes
-from app.store import jobs, signals
+from app.store import jobs, plan_signals, signals
 from app.store.db import Database
 from graphs.job import JobContext, build
 
@@ -146,7 +147,9 @@ class WaveRunner:
                 retry_s=self.limits.poison_retry_s,
             )
             if parked:
-                await jobs.poison(uow, job_id, told)
+                plan_id = await jobs.poison(uow, job_id, told)
+                if plan_id is not None:
+                    await plan_signals.add(uow, [(plan_id, PlanSignalKind.JOB_PARKED, None)])
         if parked:
             log.error("signal %s of job %s is parked after %d tries", kind, job_id, self.limits.poison_tries)
         return WaveReport(1, 0, failed=True)

@@ -616,6 +616,7 @@ class PlanAnswer(msgspec.Struct, kw_only=True):
     mermaid: str = ""
     created: bool = False
     dry_run: bool = False
+    budget_remaining_hyper: str = ""
     next_action: str = ""
 
 

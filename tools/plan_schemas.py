@@ -175,7 +175,11 @@ class PlanSummary(msgspec.Struct, kw_only=True):
 
 class PlanAnswer(PlanSummary, kw_only=True):
     """A plan. ``forecast_hyper``: what it will have cost, by the average of its jobs so far; ``worst_case_hyper``: if
-    every job takes all its time at the highest price. ``mermaid``: the tasks as a graph, with their states."""
+    every job takes all its time at the highest price. ``mermaid``: the tasks as a graph, with their states.
+
+    ``budget_remaining_hyper``: what jobs of the API key that asks may cost today, empty where it has no cap; told by
+    submit_plan.
+    """
 
     forecast_hyper: str
     worst_case_hyper: str
@@ -184,6 +188,7 @@ class PlanAnswer(PlanSummary, kw_only=True):
     mermaid: str = ""
     created: bool = False
     dry_run: bool = False
+    budget_remaining_hyper: str = ""
     next_action: str = ""
 
 

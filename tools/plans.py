@@ -14,6 +14,7 @@ from app.core.blueprint import Blueprint
 from app.core.errors import HaeError
 from app.core.money import format_hyper
 from app.core.plans import PLAN_FINAL, UNIT_FINAL, Plan, PlanReason, PlanState, UnitState
+from app.core.remembering import Remembered
 from app.services import plans, spending
 from app.services.plan_drawing import DrawnTask, mermaid
 from app.services.plans import PlanView, PlanWish
@@ -50,7 +51,9 @@ async def submit_plan(context: ToolContext, principal: Principal, asked: SubmitP
         if (refusal := spending.never(principal.rights, opening // one.runs, one.runs)) is not None:
             raise refusal
     if asked.dry_run:
-        return _dry(reading)
+        answer = _dry(reading)
+        answer.budget_remaining_hyper = hyper(await spending.remaining(context.db, principal))
+        return answer
     wish = PlanWish(
         principal,
         asked.name,
@@ -63,6 +66,7 @@ async def submit_plan(context: ToolContext, principal: Principal, asked: SubmitP
     plan_id, created = await plans.submit(context.db, wish)
     answer = await _answer(context, principal, plan_id, units=False)
     answer.created = created
+    answer.budget_remaining_hyper = hyper(await spending.remaining(context.db, principal))
     answer.next_action = _SUBMITTED
     return answer
 
@@ -132,14 +136,15 @@ async def _answer(context: ToolContext, principal: Principal, plan_id: str, *, u
     )
 
 
-_blueprints: dict[str, Blueprint] = {}
-_REMEMBERED = 1_000
+_blueprints: Remembered[str, Blueprint] = Remembered(100_000)
+"""By plan id; weighed by tasks and their dependencies, of some hundred bytes each at most."""
 
 
 async def _blueprint(context: ToolContext, view: PlanView) -> Blueprint:
     """What the plan's request came to: always the same, and long to read, so that it is remembered."""
     plan = view.plan
-    if plan.id not in _blueprints:
+    blueprint = _blueprints.get(plan.id)
+    if blueprint is None:
         request = await plans.request(context.db, plan.id)
         owner = Principal(plan.key_id, plan.account, frozenset())
         try:
@@ -147,10 +152,8 @@ async def _blueprint(context: ToolContext, view: PlanView) -> Blueprint:
         except (HaeError, msgspec.ValidationError):
             # Its graph cannot read it either, and gives it up; what there is of it can be told all the same.
             return Blueprint.of_units(view.units, plan.budget)
-        if len(_blueprints) >= _REMEMBERED:
-            _blueprints.clear()
-        _blueprints[plan.id] = blueprint
-    return _blueprints[plan.id]
+        _blueprints.put(plan.id, blueprint, sum(1 + len(task.after) for task in blueprint.tasks.values()))
+    return blueprint
 
 
 def _dry(reading: Reading) -> PlanAnswer:

@@ -30,7 +30,8 @@ def maintenance(
     Histories of jobs, events, their feed and deliveries are kept in partitions of a month each. A month is dropped as a
     whole, at once, when all of it is older than the settings say (retention.history_days, retention.events_days,
     retention.deliveries_days; 0 = for ever) and nothing needs it any more: pending deliveries, events that the webhooks
-    have yet to see and histories of jobs that are not over stay.
+    have yet to see and histories of jobs that are not over stay. Histories of plans that are over, and what API keys
+    spent on past days, are deleted after retention.history_days, too.
 
     Workers do the same every hour: the command is for databases whose workers may not change tables, for a look ahead
     (--dry-run) and after a change of the settings. It is safe at any time, beside anything, and as often as you like;
@@ -60,4 +61,6 @@ def _told(done: Done, dry_run: bool) -> list[str]:
     if done.folded:
         lines.append(f"{would}merge" if dry_run else "merged")
         lines[-1] += f" the changes of the counts: {done.folded} rows fewer"
+    if done.forgotten:
+        lines.append(f"{would}{'forget' if dry_run else 'forgot'} {done.forgotten} rows of plans and keys' days")
     return [*lines, *done.left] or ["nothing to do"]

@@ -14,7 +14,8 @@ from app.core.states import JOB_FINAL, JobState, check_move
 
 @dataclass(frozen=True, slots=True)
 class PlanJob:
-    """A plan's job as its row says. ``node_id``: where it was last; ``excluded``: nodes that failed it."""
+    """A plan's job as its row says. ``node_id``: where it was last; ``excluded``: nodes that failed it. ``parked``: the
+    job graph failed on it until its signals were parked, so that it may never end by itself."""
 
     id: str
     number: int
@@ -25,10 +26,16 @@ class PlanJob:
     node_id: str | None
     excluded: Sequence[str]
     error: str | None
+    parked: bool = False
 
     @property
     def live(self) -> bool:
         return self.state not in JOB_FINAL
+
+    @property
+    def active(self) -> bool:
+        """Whether it will end: live, and not stuck."""
+        return self.live and not self.parked
 
     @property
     def unplaced(self) -> bool:
@@ -95,6 +102,16 @@ class Work:
     def started(self) -> int:
         """Jobs under way, those submitted in this wave included."""
         return len(self.live) + len(self.fresh)
+
+    @property
+    def active(self) -> int:
+        """As started, without jobs that may never end."""
+        return sum(job.active for job in self.jobs.values()) + len(self.fresh)
+
+    @property
+    def stuck(self) -> list[PlanJob]:
+        """Jobs that may never end by themselves. What they may cost stays held back."""
+        return [job for job in self.jobs.values() if job.live and job.parked]
 
     def under_way(self, unit: Unit) -> bool:
         """Whether a job of the unit is not over."""

@@ -30,9 +30,8 @@ def gather(work: Work) -> None:
             unit.error = None
             work.move_unit(unit, UnitState.DONE, PlanReason.RESULT, job_id=winner)
         elif not _hope(work, unit, runs):
-            if any(job.live for job in runs):
-                work.cancels += [job.id for job in runs if job.live]
-            else:
+            work.cancels += [job.id for job in runs if job.live]
+            if not any(job.active for job in runs):
                 _give_back(work, unit, runs)
 
 
@@ -51,7 +50,7 @@ def _winner(work: Work, unit: Unit, runs: Sequence[PlanJob]) -> str | None:
 
 def _hope(work: Work, unit: Unit, runs: Sequence[PlanJob]) -> bool:
     """Whether the runs that are not over can still make a majority."""
-    live = sum(job.live for job in runs)
+    live = sum(job.active for job in runs)
     count = Counter(work.digests.get(job.id, job.id) for job in runs if job.state is JobState.COMPLETED)
     return live > 0 and live + max(count.values(), default=0) >= work.task(unit).runs // 2 + 1
 
@@ -106,9 +105,9 @@ def _after_failure(work: Work, unit: Unit, reason: PlanReason, told: str) -> Non
     else:
         replaced = policy is FailurePolicy.REPLACE
         if replaced:
-            # A node is not to blame for a job that somebody cancelled.
+            # A node is not to blame for a job that somebody cancelled, or that the engine itself cannot go on with.
             runs = [work.jobs[job_id] for job_id in unit.job_ids if job_id in work.jobs]
-            to_blame = [job for job in runs if job.state is not JobState.CANCELLED]
+            to_blame = [job for job in runs if job.state is not JobState.CANCELLED and not job.parked]
             nodes = {node for job in to_blame for node in (*job.excluded, job.node_id) if node}
             unit.excluded = sorted(nodes.union(unit.excluded))
         pause = min(LONGEST_BACKOFF_S, BACKOFF_S * 2.0 ** min(unit.tries - 1, 30))
@@ -137,14 +136,15 @@ def release_more(work: Work) -> None:
 def _release(work: Work) -> bool:
     """One pass; whether units were skipped in it, so that others may be ready now."""
     moves = len(work.moves)
-    slots = work.blueprint.parallelism - work.started
+    slots = work.blueprint.parallelism - work.active
     left = work.blueprint.budget - work.spent - work.reserved - work.submitted
     for unit in _ready(work):
         task = work.task(unit)
         cost = task.cost(unit.bid or 0)
         if cost > left:
             if work.started or work.releases:
-                work.held = "waits for budget that jobs under way hold back"
+                stuck = "" if work.active or work.releases or not work.stuck else f": {_stuck(work)}"
+                work.held = f"waits for budget that jobs under way hold back{stuck}"
                 break
             told = f"{unit.task_id}[{unit.item}] may cost {cost} base units, and {left} are left"
             if task.policy is not FailurePolicy.SKIP:
@@ -153,7 +153,7 @@ def _release(work: Work) -> bool:
             unit.error = told
             work.move_unit(unit, UnitState.SKIPPED, PlanReason.BUDGET_EXHAUSTED)
             continue
-        if task.runs > slots and (work.started or work.releases):
+        if task.runs > slots and (work.active or work.releases):
             break
         if len(work.releases) >= RELEASED_AT_ONCE:
             work.look_again(0.0)
@@ -195,7 +195,10 @@ def _ready(work: Work) -> Iterator[Unit]:
 
 
 def finish(work: Work) -> None:
-    """End what is to end: a plan whose units are all over, or that was given up, once no job of it is under way."""
+    """End what is to end: a plan whose units are all over, or that was given up, once no job of it is under way.
+
+    A plan that has nothing left to wait for but stuck jobs stays, and says so: it is not over while one may cost more.
+    """
     plan = work.plan
     if plan.state is PlanState.CANCELLING:
         for unit in work.units:
@@ -209,6 +212,16 @@ def finish(work: Work) -> None:
             work.look_again(0.0)
     elif plan.state is PlanState.RUNNING and _all_over(work) and not work.started:
         work.move_plan(PlanState.COMPLETED, PlanReason.ALL_DONE)
+
+    ending = plan.state is PlanState.CANCELLING or (plan.state is PlanState.RUNNING and _all_over(work))
+    if ending and work.stuck and not work.active:
+        work.held = _stuck(work)
+
+
+def _stuck(work: Work) -> str:
+    jobs = work.stuck
+    more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
+    return f"the engine failed on job {jobs[0].id}{more} again and again; an operator has to requeue it (hae jobs dead)"
 
 
 def _all_over(work: Work) -> bool:

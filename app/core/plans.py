@@ -92,6 +92,8 @@ class PlanSignalKind(StrEnum):
 
     SUBMITTED = "submitted"
     JOB_ENDED = "job_ended"
+    JOB_PARKED = "job_parked"
+    """The job graph gave one of its jobs up."""
     CANCEL_REQUESTED = "cancel_requested"
     DEADLINE = "deadline"
     RETRY_DUE = "retry_due"

@@ -29,7 +29,8 @@ class Choice:
 
     ``chosen``: the candidate that got the job, None = nobody, for the reason ``verdict``. ``kept``: how many of the
     candidates are told, from the best down. ``refused``: nodes that were tried in vain and why, one of types.FILTERS,
-    CONTENDED or GONE. ``set_aside``: better nodes that were kept for other jobs of the batch.
+    CONTENDED or GONE. ``set_aside``: better nodes that were kept for other jobs of the batch. ``apart``: nodes that
+    other runs of the same unit of a plan have.
     """
 
     chosen: Candidate | None
@@ -37,6 +38,7 @@ class Choice:
     verdict: Verdict | None = None
     refused: Sequence[tuple[str, str]] = ()
     set_aside: int = 0
+    apart: int = 0
 
 
 def choice_of(match: Match) -> Choice:
@@ -70,6 +72,8 @@ def noted(
         note["refused"] = choice.refused
     if choice.set_aside:
         note["set_aside"] = choice.set_aside
+    if choice.apart:
+        note["apart"] = choice.apart
     if choice.verdict is not None:
         note["verdict"] = choice.verdict.value
     if outlook is not None:
@@ -143,6 +147,8 @@ def sentence(note: Mapping[str, Any]) -> str:
     said = _chosen(note) if "chosen" in note else _waits(note)
     if aside := note.get("set_aside"):
         said += f" {nodes_told(aside)} with a higher total went to other jobs of its batch."
+    if apart := note.get("apart"):
+        said += f" {nodes_told(apart)} with other runs of the same unit of its plan counted as excluded."
     if refused := note.get("refused"):
         why = (f"{node_id}: {_REFUSED.get(why, f'its row no longer met {why}')}" for node_id, why in refused[:3])
         said += f" Tried before in vain: {'; '.join(why)}{'; …' if len(refused) > 3 else '.'}"
@@ -165,7 +171,8 @@ def _waits(note: Mapping[str, Any]) -> str:
         fit = f"{nodes_told(offline)} would do" if offline else "There are nodes that would do"
         return f"{fit}, but none of them is online: the job waits for one to come back."
     if verdict == Verdict.DECLINED:
-        return "The only nodes that would do declined or failed this job before: it waits for another."
+        why = "have another run of its unit, or " if note.get("apart") else ""
+        return f"The only nodes that would do {why}declined or failed this job before: it waits for another."
     if verdict == Verdict.NEVER_FITS:
         return "No node of the network would do, free or not: the job is looked at rarely, until its wait is over."
     if verdict == Verdict.QUOTA:

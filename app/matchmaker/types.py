@@ -51,7 +51,7 @@ class Verdict(StrEnum):
     OFFLINE = "offline"
     """A node fits but is not online (it is registered, offline, draining or suspended)."""
     DECLINED = "declined"
-    """Only nodes fit that the query excludes: they declined or failed this job before."""
+    """Only nodes fit that the query excludes: they declined or failed this job, or have another run of its unit."""
     NEVER_FITS = "never_fits"
     """No node that the network knows fits; deregistered nodes do not count as known."""
     QUOTA = "quota"

@@ -83,6 +83,7 @@ async def _settle_up(uow: UnitOfWork, wave: Wave, node_ids: set[str]) -> None:
 def _take_back(wave: Wave, matchmaker: Matchmaker, job_id: str, candidate: Candidate) -> None:
     """Note the refusal, and give the view back what the choice had taken there."""
     node_id, wanted = candidate.node_id, wave.visits[job_id].job.requirements
+    wave.apart.put(job_id, None)
     if node_id in wave.contended:
         reason = CONTENDED if node_id in matchmaker.view else GONE
     else:
@@ -112,12 +113,13 @@ def _heal(wave: Wave, matchmaker: Matchmaker, node_ids: set[str]) -> None:
 def _next(wave: Wave, matchmaker: Matchmaker, job_id: str) -> Candidate | None:
     """The job's best candidate that has not refused it and fits by what the view holds now, its slots taken there."""
     wanted = wave.visits[job_id].job.requirements
-    bad = wave.contended.union(node_id for node_id, _ in wave.refused[job_id])
+    bad = wave.contended.union(wave.apart.away(job_id), (node_id for node_id, _ in wave.refused[job_id]))
     for candidate in wave.matches[job_id].candidates:
         row = None if candidate.node_id in bad else matchmaker.view.get(candidate.node_id)
         if row is not None and matchmaker.fits(wanted, row):
             matchmaker.view.adjust(candidate.node_id, wanted.gpus)
             wave.tentative.append((candidate.node_id, wanted.gpus))
+            wave.apart.put(job_id, candidate.node_id)
             found: Candidate = candidate
             return found
     return None

@@ -10,13 +10,15 @@ from typing import Final
 
 from app.core.errors import Forbidden
 from app.settings import RetentionSettings
-from app.store import counts, partitions
+from app.store import counts, partitions, plan_retention
 from app.store.db import Database, UnitOfWork
 from app.store.partitions import Partition, TablesInUse
 
 MONTHS_AHEAD: Final = 2
 PAUSE_S: Final = 1.0
 """Between tries to get at tables that are in use."""
+FORGOTTEN_AT_ONCE: Final = 5000
+"""Rows that are deleted in one transaction."""
 
 pause = asyncio.sleep
 
@@ -24,12 +26,13 @@ pause = asyncio.sleep
 @dataclass(slots=True)
 class Done:
     """Names of the partitions ``made`` and ``dropped``; how many rows of counts were ``folded`` into fewer; ``left``: a
-    sentence on each thing that could not be done."""
+    sentence on each thing that could not be done. ``forgotten``: rows of plans' histories and keys' days deleted."""
 
     made: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     folded: int = 0
     left: list[str] = field(default_factory=list)
+    forgotten: int = 0
 
 
 def keep_days(retention: RetentionSettings) -> dict[str, int]:
@@ -62,6 +65,7 @@ async def run(db: Database, retention: RetentionSettings, *, tries: int = 1) -> 
 
         done.dropped += await _attempt(db, drop, f"drop {', '.join(one.name for one in month)}", done, tries)
     done.folded = await fold_counts(db)
+    done.forgotten = await _forget(db, retention.history_days)
     return done
 
 
@@ -70,7 +74,22 @@ async def plan(db: Database, retention: RetentionSettings) -> Done:
     async with db.unit() as uow:
         made = await partitions.missing(uow, MONTHS_AHEAD)
         dropped = await partitions.outdated(uow, keep_days(retention))
-        return Done([one.name for one in made], [one.name for one in dropped], await counts.foldable(uow))
+        forgotten = await plan_retention.old(uow, retention.history_days) if retention.history_days else 0
+        return Done(
+            [one.name for one in made], [one.name for one in dropped], await counts.foldable(uow), forgotten=forgotten
+        )
+
+
+async def _forget(db: Database, days: int) -> int:
+    """Delete what is to be kept for ``days`` (0 = for ever) and has no partitions, a piece at a time; how many rows."""
+    forgotten = 0
+    for forget in (plan_retention.forget_history, plan_retention.forget_days) if days else ():
+        last = FORGOTTEN_AT_ONCE
+        while last == FORGOTTEN_AT_ONCE:
+            async with db.unit() as uow:
+                last = await forget(uow, days, FORGOTTEN_AT_ONCE)
+            forgotten += last
+    return forgotten
 
 
 async def fold_counts(db: Database, at_least: int = 1) -> int:

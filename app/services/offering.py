@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
 
@@ -53,6 +54,9 @@ def _explain(
     note = wave.decisions.of[job.id]
     match = note.match
     verdict, found = None, None
+    # The nodes of other runs of its unit are as good as excluded: what is made again is made without them.
+    away = wave.apart.noted.get(job.id, frozenset()) - set(job.excluded)
+    excluded = [*job.excluded, *sorted(away)]
     if chosen is None:
         verdict = match.verdict or Verdict.BUSY
         if wave.contended:
@@ -60,13 +64,13 @@ def _explain(
             verdict = Verdict.BUSY
         if job.id in wave.over_quota:
             verdict = Verdict.QUOTA
-        asked = replace(note.query, excluded=tuple(job.excluded))
+        asked = replace(note.query, excluded=tuple(excluded))
         found = wave.decisions.outlook(matchmaker, asked, wave.contended)
     ids = [candidate.node_id for candidate in match.candidates]
     # A choice from further down is told, too, with all that are better.
     rank = ids.index(chosen.node_id) + 1 if chosen is not None and chosen.node_id in ids else 0
-    aside = set(note.query.excluded) - set(job.excluded) - wave.contended
-    choice = Choice(chosen, max(matchmaker.top_n, rank), verdict, wave.refused.get(job.id, ()), len(aside))
+    aside = set(note.query.excluded).difference(excluded, wave.contended)
+    choice = Choice(chosen, max(matchmaker.top_n, rank), verdict, wave.refused.get(job.id, ()), len(aside), len(away))
     visit.explanation = noted(
         match,
         choice,
@@ -81,14 +85,16 @@ def _explain(
         match,
         matchmaker,
         kept=choice.kept,
-        excluded=job.excluded,
+        excluded=excluded,
         claimed=claimed,
-        shown=_shown(visit, matchmaker, found, verdict) if found and verdict else None,
+        shown=_shown(visit, matchmaker, found, verdict, excluded) if found and verdict else None,
     )
     return verdict
 
 
-def _shown(visit: Visit, matchmaker: Matchmaker, found: Outlook, verdict: Verdict) -> NodeRecord | None:
+def _shown(
+    visit: Visit, matchmaker: Matchmaker, found: Outlook, verdict: Verdict, excluded: Collection[str]
+) -> NodeRecord | None:
     """The node that shows why the job waits, as the view takes it; None where no node's record does.
 
     Not to be seen from a record are a key's quota, and that another wave holds the node.
@@ -100,7 +106,7 @@ def _shown(visit: Visit, matchmaker: Matchmaker, found: Outlook, verdict: Verdic
         # It is silent, which is known before its row says so.
         record = replace(record, state=NodeState.OFFLINE)
     if verdict is Verdict.DECLINED:
-        shows = record.id in visit.job.excluded
+        shows = record.id in excluded
     else:
         shows = matchmaker.first_failure(visit.job.requirements, record) == verdict
     return record if shows else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +12,7 @@ from app.matchmaker.assign import place
 from app.matchmaker.fairness import NEVER, Line, Share, Waiter
 from app.matchmaker.matchmaker import Matchmaker
 from app.matchmaker.types import Match, Query
+from app.services import apart
 from app.services.backlog import free_slots
 from app.services.quotas import Quotas
 from app.services.waves import Wave
@@ -32,18 +34,28 @@ async def read_shares(uow: UnitOfWork, wave: Wave, matchmaker: Matchmaker, quota
     wave.shares = await quotas.shares(uow, key_ids, contended=contended)
 
 
+async def read_runs(uow: UnitOfWork, wave: Wave) -> None:
+    """Learn, once a wave, where the other runs are of the redundant units that jobs of ``wave.to_match`` belong to."""
+    asking = [wave.visits[job_id].job for job_id in wave.to_match]
+    await apart.look(uow, wave.apart, asking, [visit.job for visit in wave.visits.values()])
+
+
 def match(wave: Wave, matchmaker: Matchmaker) -> None:
     """Choose nodes for the jobs of ``wave.to_match``, in the order of right (fairness.py), as a batch (assign.py).
 
     Chosen slots are taken in the view at once; undo() gives them back. Jobs from the backlog that get none are left out
-    of the wave, as if it had never looked at them.
+    of the wave, as if it had never looked at them. Runs of one unit of a plan are placed one after the other, each away
+    from those before.
     """
     wave.rounds += 1
     asking = [wave.visits[job_id].job for job_id in wave.to_match]
     wave.to_match = []
-    queries = {
-        job.id: Query(job.id, job.requirements, frozenset(job.excluded) | wave.contended, job.policy) for job in asking
-    }
+    for batch in wave.apart.in_turn(asking):
+        _match(wave, matchmaker, batch)
+
+
+def _match(wave: Wave, matchmaker: Matchmaker, asking: Sequence[Job]) -> None:
+    queries = {job.id: _query(wave, job) for job in asking}
     # A pulled job that was moved meanwhile has to be written whatever comes of it.
     quiet = {job.id for job in asking if job.id in wave.pulled and not wave.visits[job.id].moves}
     line = Line([_waiter(job, wave.age) for job in asking], _shares(wave), wave.age // _MICROSECOND)
@@ -58,6 +70,7 @@ def match(wave: Wave, matchmaker: Matchmaker) -> None:
         wave.matches[job_id] = choice.match
         if best is not None:
             wave.tentative.append((best.node_id, choice.waiter.slots))
+            wave.apart.put(job_id, best.node_id)
             wave.to_offer.append(job_id)
         elif job_id in quiet:
             left.add(job_id)
@@ -74,6 +87,14 @@ def match(wave: Wave, matchmaker: Matchmaker) -> None:
     if left:
         kept = {wave.pulled[job_id] for job_id in left}
         wave.consumed = [signal_id for signal_id in wave.consumed if signal_id not in kept]
+
+
+def _query(wave: Wave, job: Job) -> Query:
+    excluded = frozenset(job.excluded) | wave.contended
+    if away := wave.apart.away(job.id):
+        wave.apart.noted[job.id] = away
+        excluded |= away
+    return Query(job.id, job.requirements, excluded, job.policy)
 
 
 def _waiter(job: Job, age: timedelta) -> Waiter:

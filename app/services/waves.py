@@ -16,6 +16,7 @@ from app.core.plans import PlanSignalKind
 from app.core.states import JOB_FINAL, JobState, NodeState, OfferState
 from app.matchmaker.fairness import Share
 from app.matchmaker.types import Candidate, Verdict
+from app.services.apart import Apart
 from app.services.decisions import Decisions
 from app.store import (
     counts,
@@ -48,6 +49,7 @@ class Wave:
     ``cancel_grace``: that a node has to stop a cancelled run.
     ``age``: of waiting that is worth a step of priority. ``pulled``: by job id the timers of jobs that were taken along
     from the backlog; those that get no node are left as they were. ``over_quota``: jobs passed over for their key's.
+    ``apart``: where the runs of redundant units of plans are.
     """
 
     now: datetime
@@ -78,6 +80,7 @@ class Wave:
     pulled: dict[str, int] = field(default_factory=dict)
     over_quota: set[str] = field(default_factory=set)
     shares: dict[str, Share] | None = None
+    apart: Apart = field(default_factory=Apart)
 
     def slot_change(self, node_id: str) -> SlotChange:
         change = self.slots.get(node_id)

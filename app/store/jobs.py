@@ -135,9 +135,12 @@ async def request_cancel(uow: UnitOfWork, job_id: str, account: str) -> bool:
     return found is not None
 
 
-async def poison(uow: UnitOfWork, job_id: str, error: str) -> None:
-    """Keep the error of a parked signal on its job, unless that is over."""
-    await uow.sql.execute("UPDATE jobs SET error = $2 WHERE id = $1 AND finished_at IS NULL", job_id, error[:2000])
+async def poison(uow: UnitOfWork, job_id: str, error: str) -> str | None:
+    """Keep the error of a parked signal on its job, unless that is over; the plan that it is a job of."""
+    plan_id: str | None = await uow.sql.fetchval(
+        "UPDATE jobs SET error = $2 WHERE id = $1 AND finished_at IS NULL RETURNING plan_id", job_id, error[:2000]
+    )
+    return plan_id
 
 
 async def get(uow: UnitOfWork, job_id: str, account: str | None) -> tuple[Job, dict[str, Any]] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -22,24 +22,56 @@ async def add(uow: UnitOfWork, signals: Iterable[tuple[str, PlanSignalKind, date
         uow.hints.plans.update(row[0] for row in rows)
 
 
-async def claim_due(uow: UnitOfWork, limit: int) -> list[tuple[int, str]]:
-    """Up to ``limit`` due signals as ``(id, plan_id)``, locked with their plans until the transaction ends.
+_LOCKED: Final = "FOR UPDATE OF s SKIP LOCKED FOR NO KEY UPDATE OF p SKIP LOCKED"
 
-    Signals of plans that another wave holds are passed over: they are that wave's or the next one's.
+
+async def claim_due(
+    uow: UnitOfWork, limit: int, most_units: int, most_bytes: int
+) -> tuple[list[tuple[int, str]], bool]:
+    """Up to ``limit`` due signals as ``(id, plan_id)``, locked with their plans until the transaction ends; whether
+    plans that are due were left out.
+
+    The plans come to ``most_units`` units and ``most_bytes`` of requests, as they are stored, at most: the one that is
+    due first is among them, others as far as they fit; the rest is for other workers and the next wave. Signals of
+    plans that another wave holds are passed over: they are that wave's or the next one's.
     """
-    rows = await uow.sql.fetch(
-        f"{_DUE} ORDER BY s.due_at, s.id LIMIT $1 FOR UPDATE OF s SKIP LOCKED FOR NO KEY UPDATE OF p SKIP LOCKED",
-        limit,
-    )
-    return [(row[0], row[1]) for row in rows]
+    turn = uow.sql.transaction()
+    await turn.start()
+    rows = await uow.sql.fetch(f"{_DUE} ORDER BY s.due_at, s.id LIMIT $1 {_LOCKED}", limit)
+    due = list(dict.fromkeys(row[1] for row in rows))
+    fitting = _fitting(due, await _sizes(uow, due), most_units, most_bytes) if len(due) > 1 else due
+    if len(fitting) == len(due):
+        await turn.commit()
+        return [(row[0], row[1]) for row in rows], len(rows) == limit
+    # Back to before the locks, so that nobody waits with the others for this wave.
+    await turn.rollback()
+    return await claim_of(uow, fitting), True
 
 
-async def claim_of(uow: UnitOfWork, plan_id: str) -> list[tuple[int, str]]:
-    """The due signals of one plan, locked with it: to run a failed wave again plan by plan."""
+def _fitting(due: Sequence[str], sizes: Mapping[str, tuple[int, int]], most_units: int, most_bytes: int) -> list[str]:
+    fitting = list(due[:1])
+    units, size = sizes.get(due[0], (0, 0))
+    for plan_id in due[1:]:
+        own = sizes.get(plan_id, (0, 0))
+        if units + own[0] <= most_units and size + own[1] <= most_bytes:
+            units, size = units + own[0], size + own[1]
+            fitting.append(plan_id)
+    return fitting
+
+
+async def _sizes(uow: UnitOfWork, plan_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """``(units, bytes)`` of plans: told by the last unit's number and by the row, without reading either."""
     rows = await uow.sql.fetch(
-        f"{_DUE} AND s.plan_id = $1 ORDER BY s.id FOR UPDATE OF s SKIP LOCKED FOR NO KEY UPDATE OF p SKIP LOCKED",
-        plan_id,
+        """SELECT id, coalesce((SELECT max(number) + 1 FROM plan_units u WHERE u.plan_id = p.id), 0),
+            pg_column_size(request) FROM plans p WHERE id = ANY($1::text[])""",
+        plan_ids,
     )
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+async def claim_of(uow: UnitOfWork, plan_ids: Sequence[str]) -> list[tuple[int, str]]:
+    """The due signals of these plans, locked with them; those that another wave holds are passed over."""
+    rows = await uow.sql.fetch(f"{_DUE} AND s.plan_id = ANY($1::text[]) ORDER BY s.id {_LOCKED}", plan_ids)
     return [(row[0], row[1]) for row in rows]
 
 

@@ -92,7 +92,9 @@ async def units(uow: UnitOfWork, plan_ids: Sequence[str]) -> dict[str, list[Unit
 async def jobs(uow: UnitOfWork, plan_ids: Sequence[str]) -> dict[str, dict[str, PlanJob]]:
     """All jobs of these plans by id, as of one moment: what they cost and may cost adds up."""
     rows = await uow.sql.fetch(
-        """SELECT plan_id, id, plan_unit, state, reason, cost, coalesce(max_cost, 0), node_id, excluded, error
+        """SELECT plan_id, id, plan_unit, state, reason, cost, coalesce(max_cost, 0), node_id, excluded, error,
+            finished_at IS NULL AND EXISTS
+                (SELECT FROM signals s WHERE s.job_id = jobs.id AND s.parked_at IS NOT NULL)
         FROM jobs WHERE plan_id = ANY($1::text[]) ORDER BY id""",
         plan_ids,
     )

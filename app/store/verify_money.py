@@ -54,7 +54,10 @@ async def winners(uow: UnitOfWork) -> list[Finding]:
 
 
 async def days(uow: UnitOfWork) -> list[Finding]:
-    """Days of keys whose reserved and spent amounts are not what the jobs of that day come to."""
+    """Days of keys whose reserved and spent amounts are not what the jobs of that day come to.
+
+    Of a past day that holds nothing back the row may be forgotten.
+    """
     rows = await uow.sql.fetch(
         """WITH own AS (SELECT key_id, spend_day AS day, coalesce(sum(cost), 0) AS spent,
                 coalesce(sum(max_cost) FILTER (WHERE finished_at IS NULL), 0) AS reserved
@@ -62,7 +65,8 @@ async def days(uow: UnitOfWork) -> list[Finding]:
         SELECT coalesce(k.key_id, own.key_id), coalesce(k.day, own.day), coalesce(k.spent, 0), coalesce(own.spent, 0),
             coalesce(k.reserved, 0), coalesce(own.reserved, 0)
         FROM key_spending k FULL JOIN own ON own.key_id = k.key_id AND own.day = k.day
-        WHERE coalesce(k.spent, 0) <> coalesce(own.spent, 0) OR coalesce(k.reserved, 0) <> coalesce(own.reserved, 0)
+        WHERE (coalesce(k.spent, 0) <> coalesce(own.spent, 0) OR coalesce(k.reserved, 0) <> coalesce(own.reserved, 0))
+            AND (k.key_id IS NOT NULL OR own.reserved > 0 OR own.day >= (now() AT TIME ZONE 'UTC')::date)
         ORDER BY 1, 2 LIMIT $1""",
         MOST,
     )

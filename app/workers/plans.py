@@ -40,7 +40,7 @@ class PlanLoop:
                 self._woken.clear()
                 taken = await self.runner.run_once()
                 failures = 0
-                if taken < WAVE:
+                if taken < WAVE and not self.runner.left:
                     await self._sleep(stop, LINGER_S if taken else await self._until_next(), deaf=taken > 0)
             except HaeError as error:
                 failures += 1

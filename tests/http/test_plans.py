@@ -8,6 +8,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from app.core.access import Rights
+from app.core.money import UNIT
+from app.services import keys
 from tests.http.catalogue import PLANNED
 from tests.http.conftest import as_
 from tests.support.live_engine import Hae, problem_of
@@ -139,3 +142,13 @@ async def test_a_missing_argument_is_named_with_a_valid_example(still: Hae) -> N
     told = problem_of(await as_(still, "alice").post("/v1/tools/submit_plan", json={"tasks": []}), 422)
     assert "budget_hyper" in told["next_action"]
     assert (await as_(still, "alice").post("/v1/tools/submit_plan", json=PLANNED)).is_success
+
+
+async def test_answers_tell_what_is_left_of_the_days_cap(still: Hae) -> None:
+    _, key = await keys.create(still.engine.db, "capped plans", ["agent"], rights=Rights(cap_day=5 * UNIT))
+    capped = still.client(key)
+    told = (await capped.post("/v1/plans", json=changed(dry_run=True))).json()
+    assert told["budget_remaining_hyper"] == "5"
+    assert (await capped.post("/v1/plans", json=changed())).json()["budget_remaining_hyper"] == "5"
+    uncapped = (await as_(still, "alice").post("/v1/plans", json=changed(dry_run=True))).json()
+    assert uncapped["budget_remaining_hyper"] == ""

@@ -44,7 +44,8 @@ class Players(Crowd):
         await offers.report(self.db, reports)
 
     async def hurry(self) -> None:
-        """Nobody waits for back-offs and bids here."""
+        """Nobody waits for back-offs and bids here, nor runs of a unit for the nodes that other runs leave."""
+        await sql(self.db, "UPDATE signals SET due_at = now() WHERE due_at > now() AND kind = 'match_due'")
         await sql(self.db, "UPDATE plan_units SET not_before = now() WHERE not_before > now()")
         await sql(self.db, "UPDATE plan_signals SET due_at = now() WHERE due_at > now()")
 
@@ -53,7 +54,7 @@ class Players(Crowd):
 async def test_no_budget_is_exceeded_whoever_runs_at_once(database_url: str, seed: int) -> None:
     db = Database(database_url, pool_size=12)
     chance = random.Random(seed)
-    node_ids = [await factories.node(db, capacity=8, gpus=8) for _ in range(3)]
+    node_ids = [await factories.node(db, capacity=8, gpus=8) for _ in range(5)]
     crowd = Players(db, node_ids, seed)
     plan_ids = [
         await submit(
@@ -105,6 +106,13 @@ async def test_no_budget_is_exceeded_whoever_runs_at_once(database_url: str, see
             if unit.winner:
                 assert found.jobs[unit.winner].number == unit.number
                 assert found.jobs[unit.winner].state.value == "completed"
+    # Runs of one round are submitted at once: no two of them have come to a result on the same node.
+    shared = await sql(
+        db,
+        """SELECT plan_id, plan_unit FROM jobs WHERE state = 'completed' AND plan_id IS NOT NULL
+        GROUP BY plan_id, plan_unit, node_id, created_at HAVING count(*) > 1""",
+    )
+    assert shared == []
     ((spent, reserved),) = await sql(db, "SELECT sum(spent)::int8, sum(reserved)::int8 FROM plans")
     ((cost,),) = await sql(db, "SELECT sum(cost)::int8 FROM jobs")
     assert (spent, reserved) == (cost, 0)

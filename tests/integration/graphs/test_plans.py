@@ -179,7 +179,8 @@ async def test_a_failed_job_is_replaced_on_another_node(db: Database) -> None:
 
 
 async def test_most_runs_decide_and_a_lone_voice_does_not(db: Database) -> None:
-    await factories.node(db, capacity=8, gpus=8)
+    for _ in range(3):
+        await factories.node(db, capacity=8, gpus=8)
     answers = iter([{"n": 1}, {"n": 2}, {"n": 1}])
     drive = Drive(db, lambda job_id, payload: next(answers))
     plan_id = await submit(db, request(task("vote"), redundancy=3))
@@ -190,7 +191,8 @@ async def test_most_runs_decide_and_a_lone_voice_does_not(db: Database) -> None:
 
 
 async def test_without_a_majority_a_round_failed(db: Database) -> None:
-    await factories.node(db, capacity=8, gpus=8)
+    for _ in range(3):
+        await factories.node(db, capacity=8, gpus=8)
     count = iter(range(100))
     drive = Drive(db, lambda job_id, payload: {"n": next(count)})
     plan_id = await submit(db, request(task("vote"), redundancy=3, on_failure="abort"))
@@ -284,7 +286,8 @@ async def test_a_plan_given_up_while_it_is_filled_in_ends_the_jobs_under_way(db:
 
 async def test_redundant_runs_of_which_some_found_no_node_offer_more(db: Database) -> None:
     await factories.node(db, price=UNIT, capacity=1, gpus=1)
-    await factories.node(db, price=2 * UNIT, capacity=2, gpus=2)
+    for _ in range(2):
+        await factories.node(db, price=2 * UNIT, capacity=2, gpus=2)
     drive = Drive(db, lambda job_id, payload: None)
     asked = request(
         task("vote"),
