@@ -19,7 +19,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from app.core.access import Principal
-from app.core.errors import HaeError
+from app.core.errors import HaeError, InvalidInput
 from app.services.batching import Batcher
 from tools.context import ToolContext
 from tools.registry import Tool, get_tool
@@ -88,7 +88,11 @@ async def tool(state: CallState, runtime: Runs) -> None:
             *(_run_single(call, runtime.context) for call in single),
         )
     for call in state["calls"]:
-        if call.error is not None and not isinstance(call.error, HaeError):
+        if isinstance(call.error, InvalidInput):
+            # What only the tool itself finds wrong is told like what its schema refuses: with a valid call.
+            assert call.tool is not None
+            call.error.next_action = call.error.next_action or call.tool.advice
+        elif call.error is not None and not isinstance(call.error, HaeError):
             # An error of ours, none of the caller's.
             log.error("tool %s failed", call.name, exc_info=call.error)
 

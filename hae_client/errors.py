@@ -27,6 +27,12 @@ import msgspec
 from hae_client.models import JobAnswer, PlanAnswer, Problem
 
 
+def sentences(*parts: str) -> str:
+    """Texts one behind the other, each closed by a full stop unless it has an end of its own or is the last."""
+    *first, last = [part for part in parts if part] or [""]
+    return " ".join([*(part if part[-1] in ".!?:" else f"{part}." for part in first), last])
+
+
 class HypernodeError(Exception):
     """Base of all errors of this package. ``retryable``: whether the same call may succeed later."""
 
@@ -41,7 +47,7 @@ class ApiError(HypernodeError):
     """
 
     def __init__(self, problem: Problem, members: dict[str, Any]) -> None:
-        super().__init__(f"{problem.code}: {problem.detail} {problem.next_action}".strip())
+        super().__init__(f"{problem.code}: {sentences(problem.detail, problem.next_action)}")
         self.problem = problem
         self.members = members
         self.status = problem.status

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from dataclasses import dataclass, field
@@ -10,6 +11,9 @@ import httpx
 
 from hae_client.calls import LONGEST_WAIT_S
 from hae_client.errors import ApiError, HypernodeError, Unreachable
+
+log = logging.getLogger("hae_client")
+"""Tells, as information, of calls that are tried again."""
 
 _BASE_S = 0.25
 _CAP_S = 8.0
@@ -47,6 +51,10 @@ class Tries:
             if isinstance(error, HypernodeError):
                 raise error
             raise Unreachable(_told(error)) from error
+        if self._failed == 1:
+            log.info(
+                "%s; trying again for %g s", error if isinstance(error, HypernodeError) else _told(error), self.for_s
+            )
         return pause
 
     def succeeded(self) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from app.core.access import Scope
 from app.core.errors import InvalidInput
-from tools.wording import with_choices
+from tools.wording import fields_at, with_choices
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,11 @@ class Tool:
         """JSON Schema (2020-12, no references) of the output; not to be changed."""
         return inlined_schema(self.output)
 
+    @property
+    def advice(self) -> str:
+        """What to do about arguments that are wrong: a valid call, as JSON."""
+        return f"A valid call: {msgspec.json.encode(self.example).decode()}"
+
     def parse(self, arguments: Any) -> msgspec.Struct:
         """The typed input; raises InvalidInput that names the field and shows the example."""
         if isinstance(arguments, self.input):
@@ -66,18 +71,16 @@ class Tool:
         except msgspec.ValidationError as error:
             message, _, path = str(error).partition(" - at `")
             field = path.rstrip("`").removeprefix("$").lstrip(".")
-            top = re.split(r"[.\[]", field, maxsplit=1)[0]
-            kinds = {each.name: each.type for each in msgspec.structs.fields(self.input)}
-            detail = f"{self.name}: {with_choices(message, kinds.get(top))}" + (f" ({field})" if field else "")
+            detail = f"{self.name}: {with_choices(message, self.input, field)}" + (f" ({field})" if field else "")
+            if message.startswith("Object contains unknown field"):
+                detail += f"; it takes {', '.join(fields_at(self.input, field)) or 'no arguments'}"
             named = _FIELD_NAMED.search(message)
             if named:
                 field = f"{field}.{named[1]}".lstrip(".")
-            if message.startswith("Object contains unknown field"):
-                detail += f"; it takes {', '.join(self.input.__struct_fields__) or 'no arguments'}"
             raise InvalidInput(
                 detail[:500],
                 field=field[:200],
-                next_action=f"A valid call: {msgspec.json.encode(self.example).decode()}",
+                next_action=self.advice,
             ) from error
 
 

@@ -17,7 +17,7 @@ from agent_plugins.protocol import (
     RequestInfo,
     ToolCall,
 )
-from app.core.errors import InvalidInput, NotFound
+from app.core.errors import InvalidInput, NotFound, sentences
 
 ACTION_PATH = "actions"
 _HANDED = frozenset({"message", "state", "responses"})
@@ -128,7 +128,7 @@ def _failed(name: str, problem: Mapping[str, Any]) -> Reply:
     return Reply(
         {
             "success": False,
-            "text": f"{name or 'The request'} failed: {detail} {what_next}".strip(),
+            "text": sentences(f"{name or 'The request'} failed: {detail}", what_next),
             "values": {"problemCode": problem.get("code", "error"), "retryable": bool(problem.get("retryable"))},
             "data": {"actionName": name, "problem": problem},
             "error": f"{problem.get('code', 'error')}: {detail}",

@@ -8,7 +8,7 @@ from typing import Any
 from agent_plugins.hyper_agent.requests import INTENTS, NEGOTIATE
 from agent_plugins.hyper_agent.terms import offered
 from agent_plugins.protocol import PROTOCOL, About, AgentEvent, AgentRequest, Outcome, Reply, RequestInfo, ToolCall
-from app.core.errors import NotFound
+from app.core.errors import NotFound, sentences
 
 
 class HyperAgentPlugin:
@@ -76,7 +76,7 @@ class HyperAgentPlugin:
 
 
 def _refused(intent: str, problem: Mapping[str, Any]) -> Reply:
-    told = f"{problem.get('detail', '')} {problem.get('next_action', '')}".strip()
+    told = sentences(problem.get("detail", ""), problem.get("next_action", ""))
     return Reply(
         {"ok": False, "intent": intent, "message": told, "result": {}, "problem": problem},
         status=problem.get("status", 500),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import signal
 import sys
 from collections.abc import Coroutine, Iterator
@@ -52,6 +53,8 @@ def server(url: str | None, key: str | None, *, as_json: bool = False) -> Iterat
 
     Raises CommandError without a key, or with a URL that is none.
     """
+    if not as_json:
+        _tell_of_tries()
     try:
         with Client(url, key) as client:
             if not client.access.key:
@@ -71,6 +74,17 @@ def server(url: str | None, key: str | None, *, as_json: bool = False) -> Iterat
         _end(UNREACHABLE, error, told, as_json)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _tell_of_tries() -> None:
+    """Let people know why nothing happens while the server does not answer."""
+    log = logging.getLogger("hae_client")
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("hae: %(message)s"))
+        log.addHandler(handler)
+        log.propagate = False
+        log.setLevel(logging.INFO)
 
 
 def interruptible(main: Coroutine[Any, Any, Answer]) -> Answer:

@@ -6,13 +6,13 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from app.cli.asking_api import KeyOption, UrlOption
 from app.cli.environment import CommandError, ConfigOption
 from app.cli.jobs_dead import JobArgument, JsonOption, LimitOption, dead_commands, print_json
 from app.cli.jobs_source import jobs_source
+from app.cli.tables import show as show_table
 from app.core.requirements import JobType
 from app.core.states import JobState
 from app.services.cancelling import Wanted
@@ -57,7 +57,7 @@ def listing(
     for account, one in found:
         row = (one["type"], one["state"], one["reason"], str(one["attempt"]), one["node_id"], one["created_at"][:19])
         table.add_row(one["job_id"], account, *row)
-    Console().print(table)
+    show_table(table)
 
 
 @commands.command()
@@ -165,4 +165,4 @@ def show_schedules(
         due = "paused" if one["paused"] else one["next_at"][:16]
         named = (one["schedule_id"], account, one["name"], one["cron"], one["timezone"], due)
         table.add_row(*named, str(one["runs"]), str(one["skipped"]), one["last_job_id"], one["error"])
-    Console().print(table)
+    show_table(table)

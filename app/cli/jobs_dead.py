@@ -6,11 +6,11 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from app.cli.asking import with_database
 from app.cli.environment import CommandError, ConfigOption
+from app.cli.tables import show as show_table
 from app.services import dead
 from app.store.db import Database
 
@@ -42,7 +42,7 @@ def list_dead(limit: LimitOption = 50, as_json: JsonOption = False, config: Conf
     table = Table("id", "account", "state", "tries", "since", "error")
     for one in found:
         table.add_row(one.job_id, one.account, one.state, str(one.tries), stamp(one.since)[:19], one.error)
-    Console().print(table)
+    show_table(table)
 
 
 @dead_commands.command("show")

@@ -6,11 +6,12 @@ import json
 from typing import Annotated, TypeVar
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
+from rich.table import Column, Table
 
 from app.cli.asking import with_database
 from app.cli.environment import ConfigOption
+from app.cli.tables import show as show_table
 from app.core.access import Rights, Scope
 from app.core.money import format_hyper, parse_hyper
 from app.core.requirements import JobType
@@ -91,18 +92,33 @@ def listing(as_json: JsonOption = False, config: ConfigOption = None) -> None:
         print(json.dumps([{name: getattr(key, name) for name in key.__dataclass_fields__} for key in found]))
         return
     table = Table(
-        "id", "begins with", "account", "scopes", "label", "weight", "active", "queued", "may", "cap a day", "a job",
-        "created", "state",
-    )  # fmt: skip
+        Column("id", no_wrap=True), "begins", "account", "scopes", "label", "may", "limits", "created", "ended"
+    )
     for key in found:
-        state = "revoked" if key.revoked else "live"
-        limits = (str(key.weight), _shown(key.max_active), _shown(key.max_queued))
-        may = " ".join([*key.tools, *key.job_types]) or "all"
         table.add_row(
-            key.id, key.prefix, key.account, " ".join(key.scopes), key.label, *limits, may, key.cap_day or "any",
-            key.cap_job or "any", key.created_at[:19], state,
-        )  # fmt: skip
-    Console().print(table)
+            key.id,
+            key.prefix,
+            escape(key.account),
+            " ".join(key.scopes),
+            escape(key.label),
+            " ".join([*key.tools, *key.job_types]) or "all",
+            "\n".join(_limits(key)),
+            key.created_at[:10],
+            "revoked" if key.revoked else "",
+        )
+    show_table(table)
+
+
+def _limits(key: keys.KeyInfo) -> list[str]:
+    """What sets it apart from a key that was made without any option."""
+    told = {
+        f"weight {key.weight}": key.weight != 1,
+        f"{_shown(key.max_active)} slots": key.max_active is not None,
+        f"{_shown(key.max_queued)} waiting": key.max_queued is not None,
+        f"{key.cap_day} HYPER a day": bool(key.cap_day),
+        f"{key.cap_job} HYPER a job": bool(key.cap_job),
+    }
+    return [text for text, is_set in told.items() if is_set]
 
 
 @commands.command("set")

@@ -9,7 +9,7 @@ from importlib import import_module
 import typer
 
 from app.cli.environment import CommandError
-from app.core.errors import HaeError
+from app.core.errors import HaeError, sentences
 from app.embedded import EmbeddedError
 from app.settings import SettingsError
 from app.store.revision import WrongMigrations
@@ -78,7 +78,7 @@ def main() -> None:
     except (SettingsError, EmbeddedError, CommandError, WrongMigrations) as error:
         _end(str(error), 2)
     except HaeError as error:
-        _end(f"{error.detail} {error.next_action}".strip(), 1)
+        _end(sentences(error.detail, error.next_action), 1)
     except OSError as error:
         _end(str(error), 1)
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, cast
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
@@ -23,6 +22,7 @@ from app.cli.asking_api import (
 )
 from app.cli.environment import CommandError
 from app.cli.plan_screen import follow, lines, task_table, unit_table
+from app.cli.tables import show as show_table
 from hae_client.models import PlanAnswer, SubmitPlan
 
 commands = typer.Typer(
@@ -102,9 +102,9 @@ def show(
         print(plan.mermaid)
     else:
         print("\n".join(lines(plan)))
-        Console().print(task_table(plan))
+        show_table(task_table(plan))
         if units:
-            Console().print(unit_table(plan))
+            show_table(unit_table(plan))
 
 
 def _write(file: Path, content: str) -> None:
@@ -168,7 +168,7 @@ def listing(
         table.add_row(
             one.plan_id, escape(one.name), one.state, units, one.cost_hyper, one.budget_hyper, one.created_at[:10]
         )
-    Console().print(table)
+    show_table(table)
 
 
 def _end(plan: PlanAnswer) -> None:

@@ -74,7 +74,13 @@ def line(plan: PlanAnswer) -> str:
 
 def lines(plan: PlanAnswer) -> list[str]:
     """What there is to say of it as a whole."""
-    title = " ".join(part for part in (plan.plan_id, plan.name) if part) or "dry run"
+    if plan.dry_run:
+        return [
+            f"{plan.name or 'the plan'}: can be submitted; this was a dry run, and nothing is stored",
+            f"units: {plan.units_total}",
+            f"cost at worst {plan.worst_case_hyper}, of a budget of {plan.budget_hyper} HYPER",
+        ]
+    title = " ".join(part for part in (plan.plan_id, plan.name) if part)
     why = f" ({plan.reason})" if plan.reason else ""
     told = [
         f"{title}: {plan.state}{why}",

@@ -16,7 +16,8 @@ from agent_plugins import loader
 from agent_plugins.conformance import Result, check
 from agent_plugins.loader import Loaded
 from app.cli.environment import CommandError
-from app.core.errors import HaeError
+from app.cli.tables import show as show_table
+from app.core.errors import HaeError, sentences
 
 commands = typer.Typer(no_args_is_help=True, help="Agent plugins: list, check.")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead")]
@@ -43,7 +44,7 @@ def listing(as_json: JsonOption = False) -> None:
             shown.add_row(
                 row["name"], row["version"], escape(row["summary"]), escape("\n".join(row["paths"])), escape(source)
             )
-        Console().print(shown)
+        show_table(shown)
         for problem in found.problems:
             print(f"hae: {problem}", file=sys.stderr)
     if found.problems:
@@ -75,7 +76,7 @@ def checking(
     try:
         plugin = loader.load_one(name).plugin
     except HaeError as error:
-        raise CommandError(f"{error.detail}. {error.next_action}".strip()) from error
+        raise CommandError(sentences(error.detail, error.next_action)) from error
     results = check(plugin)
     failed = [one for one in results if not one.passed]
     if as_json:
@@ -107,6 +108,11 @@ def _show(results: list[Result]) -> None:
     for area, cases in counts.items():
         good = passed[area] == cases
         console.print(f"[{'green' if good else 'red'}]{'ok ' if good else 'no '}[/] {area}: {passed[area]} of {cases}")
+        faults: dict[str, list[str]] = {}
         for one in results:
             if one.case.area == area and not one.passed:
-                console.print(f"      {escape(one.case.subject)}: {escape(one.fault)}")
+                faults.setdefault(one.fault, []).append(one.case.subject)
+        for fault, (first, *others) in faults.items():
+            # One fault may fail a case for each kind of event.
+            which = f"{first} and {len(others)} more" if others else first
+            console.print(f"      {escape(which)}: {escape(fault)}")

@@ -21,6 +21,10 @@ class Scope(StrEnum):
     """Call tools by signed message, without sending the key: the secret that signs follows from the key."""
 
 
+FOLLOWING = ("watch_job", "wait_job")
+"""Tools that tell of events: a key that may call neither has no business with the feed, streams and hooks."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rights:
     """What a key may do within its scopes. ``tools``: that it may call, ``job_types``: that it may submit; empty = all.
@@ -45,6 +49,11 @@ class Rights:
                 code="tool_not_allowed",
                 next_action=f"It may call {', '.join(sorted(self.tools))}; operators change that with: hae keys set",
             )
+
+    def require_following(self) -> None:
+        """Raise Forbidden unless the key may follow what happens to jobs: by either of the tools that do."""
+        if not any(map(self.may_call, FOLLOWING)):
+            self.require_tool(FOLLOWING[0])
 
     def require_job_type(self, job_type: str) -> None:
         """Raise Forbidden unless the key may submit such jobs, naming the types that it may."""

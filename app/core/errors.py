@@ -20,6 +20,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 
+def sentences(*parts: str) -> str:
+    """Texts one behind the other, each closed by a full stop unless it has an end of its own or is the last."""
+    *first, last = [part for part in parts if part] or [""]
+    return " ".join([*(part if part[-1] in ".!?:" else f"{part}." for part in first), last])
+
+
 class HaeError(Exception):
     """Base of all domain errors.
 

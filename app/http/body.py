@@ -20,12 +20,13 @@ import msgspec
 from litestar import Request
 from litestar.connection.base import AuthT, StateT, UserT
 from litestar.enums import ScopeType
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import HTTPException
 from litestar.middleware import ASGIMiddleware
 from litestar.serialization import default_deserializer
 from litestar.types import ASGIApp, Empty, Receive, Scope, Send
 
-from app.http.problems import BadRequest
+from app.http.problems import BadRequest, InvalidBody
+from tools.registry import TOOLS
 from tools.wording import with_choices
 
 MAX_BODY = 1 << 20
@@ -134,7 +135,7 @@ def decode(body: bytes, kind: Any = Any) -> Any:
         _refuse_forbidden(body)
         return value
     except msgspec.ValidationError as exc:
-        raise _invalid(_wrong_fields(body, kind) or [_split(str(exc))]) from exc
+        raise _invalid(_wrong_fields(body, kind) or [_split(str(exc))], valid_body(kind)) from exc
     except msgspec.DecodeError as exc:
         raise BadRequest("malformed_json", f"{exc}.") from exc
     except UnicodeDecodeError as exc:
@@ -216,7 +217,7 @@ def _wrong_fields(body: bytes, kind: Any) -> list[tuple[str, str]]:
             msgspec.convert(value[name], field.type, strict=True, dec_hook=default_deserializer)
         except (msgspec.ValidationError, RecursionError) as exc:
             path, message = _split(str(exc))
-            message = with_choices(message, field.type)
+            message = with_choices(message, field.type, path)
             found.append((name + ("." if path and path[0] != "[" else "") + path, message))
     return found
 
@@ -238,10 +239,16 @@ def _split(message: str) -> tuple[str, str]:
     return path.removeprefix("."), text
 
 
-def _invalid(found: list[tuple[str, str]]) -> ValidationException:
-    return ValidationException(
-        detail="The body is not valid.", extra=[{"key": path, "message": text} for path, text in found]
-    )
+@functools.lru_cache(maxsize=1024)
+def valid_body(kind: Any) -> str:
+    """What to send instead, by an example; empty for bodies that are no tool's input."""
+    struct = _struct_of(kind)
+    examples = (tool.example for tool in TOOLS.values() if tool.input is struct)
+    return next((f"A valid body: {msgspec.json.encode(one).decode()}" for one in examples), "")
+
+
+def _invalid(found: list[tuple[str, str]], advice: str = "") -> InvalidBody:
+    return InvalidBody([{"key": path, "message": text} for path, text in found], advice)
 
 
 def _too_deep() -> BadRequest:

@@ -23,7 +23,7 @@ Submit GPU jobs; the engine matches each one to a Hypernode node and drives it t
 ## First call
 Create a key with `hae keys create`, then send it with every request:
 ```
-curl -H "Authorization: Bearer $HAE_API_KEY" "$HAE_URL/v1/availability"
+curl -H "Authorization: Bearer $HYPERNODE_API_KEY" "$HYPERNODE_API_URL/v1/availability"
 ```
 A key has scopes: `agent` submits and follows jobs, `node` takes offers, `operator` sees everything, `webhook`
 calls by signed message instead of the key.
@@ -62,7 +62,8 @@ field.
 ## Values
 * Amounts of HYPER are decimal strings; they are exact, floats are not.
 * Ids say what they are of (`job_…`, `node_…`, `offer_…`, `evt_…`) and sort by time. Treat them as opaque.
-* Times are RFC 3339 in UTC. Unknown fields in a request are refused; expect new fields in answers.
+* Times are RFC 3339 in UTC. Unknown fields and query parameters of a request are refused; expect new fields in
+  answers.
 * Text holds no NUL characters; integers fit in 64 bits.
 """
 

@@ -20,6 +20,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, SerializationException, ValidationException
 
 from app.core import errors
+from app.http.queries import tell_choices
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -81,7 +82,7 @@ _NEXT_ACTIONS_BY_STATUS = {
 
 # Names come from the request, so they are cut: an answer must not grow with it.
 _MAX_NAME = 200
-_MAX_MESSAGE = 400
+_MAX_MESSAGE = 800
 
 # A 503 without a time of its own: short, since replicas come and go within seconds.
 _DEFAULT_RETRY_AFTER = 1.0
@@ -119,6 +120,14 @@ class BadRequest(HTTPException):
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail=detail, status_code=400)
         self.code = code
+
+
+class InvalidBody(ValidationException):
+    """A body of JSON that is not what the route takes: what is wrong by field, and a valid body where one is known."""
+
+    def __init__(self, wrong: list[dict[str, Any]], next_action: str = "") -> None:
+        super().__init__(detail="The body is not valid.", extra=wrong)
+        self.next_action = next_action
 
 
 def problem(
@@ -187,6 +196,8 @@ def answer(request: Request[Any, Any, Any], exc: Exception) -> Response[Problem]
     if _client_left(exc):
         document = problem(400, "client_disconnected", "The client closed the connection.")
     else:
+        if isinstance(exc, ValidationException):
+            tell_choices(exc, request.route_handler)
         document = problem_from(exc, instance=path)
     if document.status == 500:
         logger.error(
@@ -232,7 +243,15 @@ def _from_validation(exc: ValidationException, instance: str) -> Problem:
     detail = f"{first.field}: {first.detail}" if first.field else first.detail
     if len(found) > 1:
         detail += f" (and {len(found) - 1} more)"
-    return problem(422, "invalid_input", detail, instance=instance, field=first.field, field_errors=found)
+    return problem(
+        422,
+        "invalid_input",
+        detail,
+        next_action=exc.next_action if isinstance(exc, InvalidBody) else "",
+        instance=instance,
+        field=first.field,
+        field_errors=found,
+    )
 
 
 def _field_error(item: dict[str, Any]) -> FieldError:

@@ -22,6 +22,7 @@ from app.http.mcp.mount import mcp_routes
 from app.http.openapi import openapi_config
 from app.http.pages.viewers import static_router
 from app.http.problems import exception_handlers
+from app.http.queries import known_queries
 from app.http.routes.agents import agents_router
 from app.http.routes.batches import batches_router
 from app.http.routes.chain import chain_router
@@ -90,7 +91,7 @@ def build_app(engine: Engine) -> Litestar:
             *legacy_routers,
             static_router(PUBLIC),
         ],
-        guards=[requires_key],
+        guards=[requires_key, known_queries],
         dependencies={"engine": Provide(provide_engine), "principal": Provide(provide_principal)},
         exception_handlers=exception_handlers(),
         openapi_config=openapi_config(PUBLIC),

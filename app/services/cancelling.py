@@ -68,7 +68,7 @@ async def cancel_matching(db: Database, principal: Principal, wanted: Wanted, li
         raise InvalidInput(
             "a filter needs a condition",
             field="filter",
-            next_action="To cancel every job, name all states that jobs to be cancelled are in.",
+            next_action='A valid filter: {"state": ["pending"], "type": ["render"]}. Every job: name all states.',
         )
     async with db.unit() as uow:
         found = await jobs.live(

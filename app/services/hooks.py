@@ -58,9 +58,11 @@ class HookWish:
 async def create(db: Database, guard: Guard, principal: Principal, wish: HookWish) -> tuple[Hook, bool]:
     """Add a hook, and whether this call did: False when the idempotency key had added it before.
 
-    Raises InvalidInput on a URL that cannot work or must not be dialled, NotFound for a subject that is not the
-    account's, Conflict for one that is over, QuotaExceeded past the bounds above, IdempotencyClash.
+    Raises Forbidden for a key that may not follow jobs, InvalidInput on a URL that cannot work or must not be dialled,
+    NotFound for a subject that is not the account's, Conflict for one that is over, QuotaExceeded past the bounds
+    above, IdempotencyClash.
     """
+    principal.rights.require_following()
     hook = await check(guard, wish, principal)
     async with db.unit() as uow:
         await hooks.take_turn(uow, hook.account)
@@ -210,5 +212,6 @@ def _no_such_hook(hook_id: str) -> NotFound:
     return NotFound(
         f"this account has no hook {hook_id[:60]}",
         code="hook_not_found",
+        field="hook_id",
         next_action="List those there are with GET /v1/hooks.",
     )

@@ -288,5 +288,6 @@ def no_such_job(job_id: str) -> NotFound:
     return NotFound(
         f"there is no job {job_id[:60]} that this key may see",
         code="job_not_found",
-        next_action="List your jobs with GET /v1/jobs.",
+        field="job_id",
+        next_action="List your jobs with list_jobs or GET /v1/jobs, and use a job_id as it stands there.",
     )

@@ -240,7 +240,11 @@ async def revoke(db: Database, key_id: str) -> None:
 
 
 def _no_such_key(key_id: str) -> NotFound:
-    return NotFound(f"there is no live key {key_id[:60]}", code="key_not_found")
+    return NotFound(
+        f"there is no live key {key_id[:60]}",
+        code="key_not_found",
+        next_action="`hae keys list` shows the ids of those there are.",
+    )
 
 
 def digest_of(secret: str) -> str:

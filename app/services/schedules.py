@@ -233,5 +233,6 @@ def _no_such_schedule(schedule_id: str) -> NotFound:
     return NotFound(
         f"there is no schedule {schedule_id[:60]} that this key may see",
         code="schedule_not_found",
-        next_action="List your schedules with GET /v1/schedules.",
+        field="schedule_id",
+        next_action="List your schedules with list_schedules or GET /v1/schedules.",
     )

@@ -117,7 +117,7 @@ async def test_errors_come_in_the_plugins_form_under_their_status(still: Hae) ->
         ({"action": "SUBMIT_JOB", "options": {**JOB, "gpuz": 1}}, 422, "invalid_input", "gpuz"),
         ({"action": "SUBMIT_JOB", "job": JOB}, 422, "invalid_input", "job"),
         ({"action": "CANCEL_JOB", "options": {}}, 422, "invalid_input", "job_id"),
-        ({"action": "CANCEL_JOB", "options": {"job_id": LOST}}, 404, "job_not_found", ""),
+        ({"action": "CANCEL_JOB", "options": {"job_id": LOST}}, 404, "job_not_found", "job_id"),
         ({"action": "DANCE"}, 422, "invalid_input", "action"),
         (["SUBMIT_JOB"], 422, "invalid_input", ""),
         (None, 422, "invalid_input", "action"),

@@ -29,6 +29,18 @@ async def test_an_unknown_field_is_named(still: Hae, route: Route) -> None:
     assert told["errors"][0]["field"] == "colour"
 
 
+@pytest.mark.parametrize(
+    "path", ["/v1/jobs", "/v1/plans", "/v1/schedules", "/v1/quotes", "/v1/match", "/v1/availability"]
+)
+async def test_a_valid_body_is_shown_and_is_valid(still: Hae, path: str) -> None:
+    bodies: tuple[Any, ...] = ({"colour": "red"}, [])
+    for wrong in bodies:
+        told = await refused(still, Route("POST", path, "alice"), 422, json=wrong)
+        example = json.loads(told["next_action"].removeprefix("A valid body: "))
+        answer = await as_(still, "alice").post(path, json=example)
+        assert answer.status_code in (200, 201), answer.text
+
+
 @each_body
 async def test_a_body_that_is_no_object(still: Hae, route: Route) -> None:
     async with nothing_changes(still):

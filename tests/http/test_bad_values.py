@@ -10,6 +10,7 @@ import pytest
 from tests.http.catalogue import JOB, KEYED, LOST, NOBODY, NODE, Route, nothing_changes, refused
 from tests.http.conftest import as_
 from tests.support.live_engine import Hae
+from tools.registry import TOOLS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -154,6 +155,26 @@ async def test_wrong_queries(still: Hae, path: str, who: str, queries: list[str]
         assert told["field"] == query.partition("=")[0], told
 
 
+async def test_a_query_that_is_misspelt_is_told_what_there_is(still: Hae) -> None:
+    for path, takes in (
+        ("/v1/jobs?stat=pending", "state, type, cursor, limit"),
+        ("/v1/events?kinds=job_completed", "after, "),
+        ("/v1/availability?gpus=8", "none"),
+        (f"/v1/jobs/{LOST}?wait_s=5", "none"),
+        (f"/v1/jobs/{LOST}/wait?wait=5", "wait_s, "),
+        ("/v1/tools?form=openai", "format"),
+        ("/v1/plans?state=running", "cursor, limit"),
+    ):
+        told = await refused(still, Route("GET", path, "alice"), 422, code="invalid_input")
+        assert told["field"] == path.partition("?")[2].partition("=")[0]
+        assert f"this path takes {takes}" in told["detail"]
+    told = await refused(still, Route("GET", "/v1/jobs?state=done", "alice"), 422)
+    assert "one of " in told["detail"] and "completed" in told["detail"]
+    # Nodes may be of any age, and plugins have queries of their own.
+    assert (await as_(still, "miner").get(f"/v1/node/{NOBODY}/offers?wait=0&flavour=1")).status_code == 404
+    assert (await as_(still, "alice").get("/v1/agents/eliza?flavour=1")).status_code == 200
+
+
 async def test_a_last_event_id_that_no_stream_sent(still: Hae) -> None:
     for value in ("abc", "-1", "1.5", "١", "9" * 21, "0x1"):
         headers = [(b"last-event-id", value.encode())]
@@ -184,7 +205,28 @@ async def test_unknown_ids(still: Hae, route: Route) -> None:
 @pytest.mark.parametrize("name", ["get_job", "watch_job", "cancel_job", "rerun_job"])
 async def test_unknown_jobs_of_tools(still: Hae, name: str) -> None:
     route = Route("POST", f"/v1/tools/{name}", "alice")
-    await refused(still, route, 404, code="job_not_found", json={"job_id": LOST})
+    told = await refused(still, route, 404, code="job_not_found", json={"job_id": LOST})
+    assert told["field"] == "job_id"
+    assert "list_jobs" in told["next_action"]
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        ("submit_job", "max_price_per_gpu_hour_hyper", "-1"),
+        ("submit_job", "policy", "no-such-policy"),
+        ("submit_plan", "raise_step_hyper", "-0.1"),
+        ("quote", "region", "Atlantis"),
+    ],
+)
+async def test_what_only_the_tool_finds_wrong_is_told_with_a_valid_call(
+    still: Hae, name: str, field: str, value: str
+) -> None:
+    example = TOOLS[name].example
+    async with nothing_changes(still):
+        told = await refused(still, Route("POST", f"/v1/tools/{name}", "alice"), 422, json={**example, field: value})
+    assert told["field"] == field
+    assert json.loads(told["next_action"].removeprefix("A valid call: ")) == example
 
 
 async def test_standings_of_unknown_nodes(still: Hae) -> None:

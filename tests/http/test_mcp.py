@@ -151,8 +151,8 @@ WRONG: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("submit_job", {"type": "render", "input": {"n": 1 << 70}}, "invalid_input", "input.n", ""),
     ("cancel_job", {}, "invalid_input", "job_id", "job_"),
     ("cancel_job", {"job_id": ""}, "invalid_input", "job_id", "job_"),
-    ("cancel_job", {"job_id": "job_01jd3k5m7p9r1t3v5x7z9b1d3f"}, "job_not_found", "", ""),
-    ("cancel_jobs", {}, "invalid_input", "filter", ""),
+    ("cancel_job", {"job_id": "job_01jd3k5m7p9r1t3v5x7z9b1d3f"}, "job_not_found", "job_id", "list_jobs"),
+    ("cancel_jobs", {}, "invalid_input", "filter", "A valid filter: {"),
     ("wait_job", {"job_id": "job_none", "wait_s": 60}, "invalid_input", "wait_s", "job_"),
 ]
 

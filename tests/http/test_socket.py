@@ -12,9 +12,11 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from app.core.access import Rights
 from app.http.routes import stream as route
 from app.http.streams import session
 from app.http.streams.seats import Seats
+from app.services import keys
 from tests.http.catalogue import JOB, LOST, PLAN, PLANNED
 from tests.http.conftest import as_, make_keys
 from tests.support.live_engine import Hae, Node, running_engine, settings_for
@@ -119,6 +121,19 @@ async def test_operators_are_told_of_all_accounts(hae: Hae) -> None:
         await told.ask({"op": "subscribe", "id": "all", "kinds": ["job_submitted"]}, "subscribed")
         job_ids = [await submit(hae, name) for name in ("alice", "bob")]
         assert [one["job_id"] for one in await told.events(2)] == job_ids
+
+
+async def test_a_key_that_may_follow_nothing_is_told_nothing(hae: Hae) -> None:
+    rights = Rights(tools=frozenset({"quote", "get_plan"}))
+    hae.secrets["bounded"] = (await keys.create(hae.engine.db, "alice", ["agent"], rights=rights))[1]
+    async with client(hae, "bounded") as told:
+        await told.hear("ready")
+        for asked in ({}, {"jobs": [LOST]}):
+            refused = await told.ask({"op": "subscribe", "id": "all", **asked}, "error")
+            assert refused["problem"]["code"] == "tool_not_allowed"
+        # Plans are another tool's.
+        refused = await told.ask({"op": "subscribe", "id": "plan", "plans": [PLAN]}, "error")
+        assert refused["problem"]["code"] == "plan_not_found"
 
 
 async def test_the_key_may_come_in_the_first_message(hae: Hae) -> None:

@@ -102,6 +102,9 @@ async def test_a_key_calls_only_the_tools_that_it_may(still: Hae) -> None:
         ("GET", f"/v1/jobs/{LOST}/history", None),
         ("GET", f"/v1/jobs/{LOST}/match", None),
         ("GET", f"/v1/jobs/{LOST}/events", None),
+        ("GET", "/v1/events", None),
+        ("POST", "/v1/hooks", {"url": "https://hooks.example/agent"}),
+        ("GET", "/v1/agents/eliza/events", None),
         ("POST", "/v1/match", {}),
         ("GET", "/v1/availability", None),
         ("POST", "/v1/schedules", RECURRING),
@@ -112,6 +115,16 @@ async def test_a_key_calls_only_the_tools_that_it_may(still: Hae) -> None:
         assert "get_job, quote" in told["next_action"], path
     # Before a word about the arguments.
     problem_of(await bounded.post("/v1/tools/match", json={"no": 1}), 403, code="tool_not_allowed")
+
+
+async def test_a_key_waits_over_rest_by_either_of_its_tools(still: Hae) -> None:
+    for name, changes in (("wait_job", False), ("watch_job", True)):
+        bounded = await client(still, name, tools=frozenset({"submit_job", name}))
+        job_id = (await bounded.post("/v1/jobs", json=JOB)).json()["job_id"]
+        told = await bounded.get(f"/v1/jobs/{job_id}/wait", params={"wait_s": 0})
+        assert (told.status_code, told.json()["state"]) == (200, "pending")
+        changing = await bounded.get(f"/v1/jobs/{job_id}/wait", params={"wait_s": 0, "until": "change"})
+        assert changing.status_code == (200 if changes else 403)
 
 
 async def test_a_key_submits_only_the_types_that_it_may(still: Hae) -> None:

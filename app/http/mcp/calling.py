@@ -94,7 +94,7 @@ def _arguments(tool: Tool, given: Any) -> dict[str, Any]:
         raise InvalidInput(
             f"{tool.name}: arguments must be an object",
             field="arguments",
-            next_action=f"A valid call: {msgspec.json.encode(tool.example).decode()}",
+            next_action=tool.advice,
         )
     own = tool.input.__struct_fields__
     return {name: value for name, value in given.items() if name in own or name not in _all_fields()}

@@ -129,6 +129,7 @@ async def events(
 ) -> EventStream:
     """What happens to your jobs and plans, as server-sent events in the plugin's own form; their ids are positions in
     the feed, and none is missed by who comes back with Last-Event-ID."""
+    principal.rights.require_following()
     host = engine.plugins.get(plugin)
     host.guard.check()
     given = last_event_id or after

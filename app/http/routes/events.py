@@ -84,6 +84,7 @@ async def read(
     is cut off with an event ``cut_off``, and goes on with Last-Event-ID. A position whose successors are not kept any
     more is answered 410 ``cursor_expired``.
     """
+    principal.rights.require_following()
     streaming = "text/event-stream" in request.headers.get("accept", "")
     start = await _start(engine, principal, after, consumer, last_event_id if streaming else "")
     kinds = [one.value for one in kind or []]

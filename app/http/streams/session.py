@@ -148,6 +148,8 @@ class Session:
                 field="id",
                 next_action="Put more jobs and plans into one subscription, or end others.",
             )
+        if not said.plans:
+            self._principal.rights.require_following()
         await self._check_visible("jobs", said.jobs)
         await self._check_visible("plans", said.plans)
         db = self._engine.db
@@ -164,7 +166,10 @@ class Session:
 
     async def _check_visible(self, field: str, ids: list[str]) -> None:
         if ids:
-            self._principal.rights.require_tool("watch_job" if field == "jobs" else "get_plan")
+            if field == "jobs":
+                self._principal.rights.require_following()
+            else:
+                self._principal.rights.require_tool("get_plan")
         for index, one in enumerate(ids):
             try:
                 if field == "jobs":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import StringIO
 
+import msgspec
 from rich.console import Console
 
 from app.cli.plan_screen import line, lines, screen, unit_table
@@ -120,3 +121,13 @@ def test_units_and_lines() -> None:
     assert lines(PLAN)[0] == "plan_1 [red]pages[/red]: running"
     units = drawn(unit_table(PLAN))
     assert "job_1 job_2" in units and "a [red]herring[/red]" in units
+
+
+def test_a_dry_run_does_not_look_like_a_plan_that_runs() -> None:
+    tried = msgspec.structs.replace(PLAN, plan_id="", reason="submitted", dry_run=True, worst_case_hyper="1.5")
+    assert lines(tried) == [
+        "[red]pages[/red]: can be submitted; this was a dry run, and nothing is stored",
+        "units: 4",
+        "cost at worst 1.5, of a budget of 2.5 HYPER",
+    ]
+    assert lines(msgspec.structs.replace(tried, name=""))[0].startswith("the plan: can be submitted")

@@ -33,6 +33,10 @@ def test_what_a_key_may_not_do_is_refused_with_what_it_may() -> None:
     assert rights.may_call("quote") and not rights.may_call("submit_job")
     rights.require_tool("get_job")
     rights.require_job_type("render")
+    for one in ("watch_job", "wait_job"):
+        Rights(tools=frozenset({one})).require_following()
+    with pytest.raises(Forbidden):
+        rights.require_following()
     with pytest.raises(Forbidden) as tool:
         rights.require_tool("submit_job" * 20)
     assert tool.value.code == "tool_not_allowed" and len(tool.value.detail) < 120

@@ -20,7 +20,7 @@ from hae_client import (
     calls,
 )
 from hae_client.config import access
-from hae_client.errors import ApiError, api_error
+from hae_client.errors import ApiError, api_error, sentences
 from hae_client.sync_channel import Channel
 
 PROBLEM = (
@@ -67,7 +67,7 @@ def test_nobody_cancels_everything_by_leaving_something_out() -> None:
 
 
 def test_a_problem_becomes_the_error_of_its_kind() -> None:
-    with pytest.raises(BadRequest, match="invalid_input: gpus: too many Ask for less") as told:
+    with pytest.raises(BadRequest, match=r"invalid_input: gpus: too many\. Ask for less") as told:
         calls.get("job_1").read(422, PROBLEM)
     error = told.value
     assert (error.status, error.code, error.field, error.retryable) == (422, "invalid_input", "gpus", False)
@@ -142,3 +142,9 @@ def test_both_clients_have_the_same_methods() -> None:
 
     assert public(AsyncClient) - {"aclose"} == public(Client) - {"close"}
     assert public(Channel) < public(Client)
+
+
+def test_sentences_are_closed_once() -> None:
+    assert sentences("too many", "Ask for less.") == "too many. Ask for less."
+    assert sentences("How?", "Ask.") == "How? Ask."
+    assert (sentences("alone", ""), sentences("", "")) == ("alone", "")

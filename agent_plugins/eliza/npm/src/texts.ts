@@ -38,7 +38,9 @@ function job(answer: Answer): string {
 
 /** Why an action failed, and what to do about it. */
 export function failed(name: string, problem: Problem): string {
-  return `${name} failed: ${problem.detail} ${problem.next_action}`.trim();
+  const told = `${name} failed: ${problem.detail}`;
+  if (!problem.next_action) return told;
+  return `${told}${/[.!?:]$/.test(told) ? '' : '.'} ${problem.next_action}`;
 }
 
 /** A text, or a value as JSON, not longer than a model should read. */

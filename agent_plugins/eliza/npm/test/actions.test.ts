@@ -190,7 +190,7 @@ describe('an engine that fails', () => {
     engine.answering = () => ({ status: 402, body: told });
     const result = await act('SUBMIT_JOB', WANTED);
     assert.deepEqual(problem(result), { ...told, field: '' });
-    assert.equal(result.text, 'SUBMIT_JOB failed: it would cost 3 HYPER, and 2 are left Ask for less.');
+    assert.equal(result.text, 'SUBMIT_JOB failed: it would cost 3 HYPER, and 2 are left. Ask for less.');
     assert.equal(engine.asked.length, 1);
   });
 
