@@ -63,6 +63,12 @@ class BlockTable:
         """Note that rows changed: what was derived from them for many queries is void."""
         self._rows: Rows | None = None
         self.writes = getattr(self, "writes", 0) + 1
+        self.void_standings()
+
+    def void_standings(self) -> None:
+        """Note that slots may have become better: what was kept of searches (standing.py) is void."""
+        self.lowered_slots: list[int] = []
+        self.standings_void = getattr(self, "standings_void", 0) + 1
 
     @property
     def rows(self) -> Rows:
@@ -137,6 +143,7 @@ class BlockTable:
 
     def lowered(self, slot: int) -> None:
         """A slot has become worse: its block's bounds still hold, and may be too generous."""
+        self.lowered_slots.append(slot)
         block = slot // BLOCK
         self._stale.add(block)
         for bound in self._score_bounds.values():
@@ -155,6 +162,7 @@ class BlockTable:
 
     def raised(self, slot: int, score: int) -> None:
         """A slot may have become better: the bounds must cover it at once. ``score``: under the network's weights."""
+        self.void_standings()
         columns, block = self.columns, slot // BLOCK
         have = int(columns.have[slot])
         if not p.FREE.of(have) or not p.LIVE.of(have):

@@ -39,6 +39,12 @@ class Sieve:
             self.left = left
         self.mask = mask
 
+    def keep(self, name: str, left: int) -> None:
+        """Go on with ``left`` nodes, whichever they are; the others fell at ``name``."""
+        if left < self.left:
+            self.rejects[name] = self.left - left
+            self.left = left
+
     def narrow(self, steps: Iterable[tuple[str, Mask]]) -> None:
         """Apply the filters one after the other, not computing those after the last node fell."""
         if self.left:

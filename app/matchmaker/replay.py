@@ -58,7 +58,7 @@ def inputs(
         "floor": matchmaker.min_reputation,
         "kept": kept,
         "claimed": claimed,
-        "records": [_RECORD(candidate.record) for candidate in candidates] + ([_RECORD(shown)] if shown else []),
+        "records": [candidate.row for candidate in candidates] + ([_RECORD(shown)] if shown else []),
     }
 
 
@@ -98,6 +98,10 @@ class _Kept:
 
     def record(self, at: int, node_id: str) -> NodeRecord:
         return self.rows[at]
+
+    def row(self, at: int, node_id: str) -> tuple[Any, ...]:
+        fields_: tuple[Any, ...] = _RECORD(self.rows[at])
+        return fields_
 
 
 def _record(row: Sequence[Any]) -> NodeRecord:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from app.core.nodes import NodeRecord
 from app.matchmaker import packing as p
 from app.matchmaker.arrays import Positions
@@ -40,11 +42,15 @@ class Still:
 
     def record(self, at: int, node_id: str) -> NodeRecord:
         """The node in the slot at position ``at``."""
+        return NodeRecord(*self.row(at, node_id))
+
+    def row(self, at: int, node_id: str) -> tuple[Any, ...]:
+        """The fields of that node, in the order of NodeRecord's."""
         if self._rows is None:
             self._rows = list(zip(*(column.tolist() for column in self._columns), strict=True))
         have, traits, stake, price, completed, failed, response, version = self._rows[at]
         # By position and without Field.of: half a dozen of these are made for every match.
-        return NodeRecord(
+        return (
             node_id,
             self._models[at],
             have >> _GPUS[0] & _GPUS[1],

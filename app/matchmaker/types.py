@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from app.core.nodes import NodeRecord
 from app.core.requirements import Requirements
@@ -77,6 +77,10 @@ class Records(Protocol):
 
     def record(self, at: int, node_id: str) -> NodeRecord: ...
 
+    def row(self, at: int, node_id: str) -> tuple[Any, ...]:
+        """The fields of that record, in its order."""
+        ...
+
 
 class Candidate:
     """A feasible node and what its rank is made of.
@@ -105,6 +109,11 @@ class Candidate:
         if self._record is None:
             self._record = self._still.record(self._at, self.node_id)
         return self._record
+
+    @property
+    def row(self) -> tuple[Any, ...]:
+        """The fields of ``record``, in its order."""
+        return self._still.row(self._at, self.node_id)
 
     @property
     def terms(self) -> dict[str, int]:

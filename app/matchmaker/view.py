@@ -13,6 +13,7 @@ from app.matchmaker.packing import Probe, probe_for
 from app.matchmaker.policy import Policy, get_policy
 from app.matchmaker.rank import hash_job, tie_hashes
 from app.matchmaker.search import Found, Search, exists
+from app.matchmaker.standing import Standings
 from app.matchmaker.still import StillRanking
 from app.matchmaker.table import NodeTable
 from app.matchmaker.types import BUSY, EXCLUDED, OFFLINE, Availability, Match, Query, Tally, Verdict
@@ -36,6 +37,7 @@ class NodeView(NodeTable):
         self.min_reputation = min_reputation
         self._fits: dict[Requirements, Sieve] = {}
         self._fits_at = 0
+        self._standings = Standings()
 
     def match(self, query: Query, top_n: int = 5) -> Match:
         """The ``top_n`` best feasible nodes under the query's policy, best first.
@@ -47,12 +49,19 @@ class NodeView(NodeTable):
             raise InvalidInput("top_n must be at least 1", field="top_n")
         asked = query.requirements
         excluded = self._excluded(query)
+        if not excluded:
+            standing = self._standings.of(self, (asked, query.policy))
+            if standing is not None and standing.left:
+                return self._match(standing.best(query.job_id, top_n), policy, query.job_id, top_n)
         models = self._models_of(asked)
         probe = probe_for(asked, self.min_reputation, self.regions.find(asked.region))
         if probe is None or models == ():
             return Match(None, self._version, Verdict.NEVER_FITS)
         self.tighten()
-        found = Search(self, probe, models, excluded, top_n).run(policy, query.job_id)
+        search = Search(self, probe, models, excluded, top_n)
+        if not excluded:
+            self._standings.note(self, (asked, query.policy), probe, search.blocks, policy)
+        found = search.run(policy, query.job_id)
         if found is None:
             return Match(None, self._version, self._verdict(probe, models, excluded))
         return self._match(found, policy, query.job_id, top_n)
@@ -61,7 +70,10 @@ class NodeView(NodeTable):
         """How many nodes are feasible for the query, and at which filter each of the others falls; one scan."""
         excluded = self._excluded(query)
         sieve = self._fitting(query.requirements, excluded)
-        if sieve.left:
+        standing = None if excluded else self._standings.of(self, (query.requirements, query.policy))
+        if standing is not None:
+            sieve.keep(BUSY, standing.left)
+        elif sieve.left:
             sieve.drop(BUSY, sieve.mask & (self.rows.free >= query.requirements.gpus))
         return Tally(sieve.left, sieve.rejects, self._version)
 
