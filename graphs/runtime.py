@@ -16,6 +16,7 @@ from app.services.views import Turn, ViewKeeper
 from app.services.waves import Wave, committed_nodes
 from app.store import jobs, plan_signals, signals
 from app.store.db import Database
+from app.store.signals import Share
 from graphs.job import JobContext, build
 
 log = logging.getLogger(__name__)
@@ -62,15 +63,16 @@ class WaveRunner:
         self._quotas = Quotas(limits.quotas)
         self._graph = build()
 
-    async def run_once(self, claimed: Callable[[int], None] | None = None) -> WaveReport:
-        """Run one wave over what is due. Raises Unavailable when Postgres is away; nothing has happened then.
+    async def run_once(self, claimed: Callable[[int], None] | None = None, share: Share = Share.ALL) -> WaveReport:
+        """Run one wave over what is due, or ``share`` of it. Raises Unavailable when Postgres is away; nothing has
+        happened then.
 
         ``claimed`` is told how many signals the wave has got, as soon as it has them. Several may run at once: each
         works on rows of its own, and they take turns on the view.
         """
         taken: list[Due] = []
         try:
-            return await self._attempt(None, taken, claimed)
+            return await self._attempt(None, taken, claimed, share)
         except Unavailable:
             raise
         except Exception as error:
@@ -79,19 +81,24 @@ class WaveRunner:
             return await self._halves(due, error)
 
     async def _attempt(
-        self, ids: Sequence[int] | None, taken: list[Due], claimed: Callable[[int], None] | None = None
+        self,
+        ids: Sequence[int] | None,
+        taken: list[Due],
+        claimed: Callable[[int], None] | None = None,
+        share: Share = Share.ALL,
     ) -> WaveReport:
         state: dict[str, Wave] = {}
         turn = Turn(self.views.lock)
         try:
             async with self.db.unit() as uow:
                 if ids is None:
-                    due = await signals.claim_due(uow, self.limits.wave_size)
+                    due = await signals.claim_due(uow, self.limits.wave_size, share)
                 else:
                     due = await signals.claim_ids(uow, ids)
                 if claimed is not None:
                     claimed(len(due))
-                pulled = await self._backlog.pull(uow, self.views.matchmaker.view, due) if ids is None else []
+                pulls = ids is None and share is not Share.FOLLOWING
+                pulled = await self._backlog.pull(uow, self.views.matchmaker.view, due) if pulls else []
                 taken.append(due + pulled)
                 if not due and not pulled:
                     return WaveReport(0, 0)

@@ -94,7 +94,8 @@ def judged(
     went_away = False
     for _, kind in sorted(incidents):
         if kind is IncidentKind.GOOD:
-            after = replace(after, failures_in_row=0, trial=max(0, after.trial - 1))
+            if after.failures_in_row or after.trial:
+                after = replace(after, failures_in_row=0, trial=max(0, after.trial - 1))
             continue
         if kind in (IncidentKind.DECLINED, IncidentKind.MISSED):
             after = _penalised(after, rules.decline_penalty, now)
@@ -114,6 +115,8 @@ def decayed(health: Health, rules: HealthRules, now: datetime) -> Health:
     """The health after the time that has passed: each step takes the penalty down by a fourth root of two, rounded to
     the nearest point, and by one point at least. Suspensions are forgotten with the last point."""
     penalty, at = health.penalty, health.penalised_at
+    if not penalty and at is None and not health.suspensions:
+        return health
     if penalty and at is not None:
         steps = max(0, (now - at) // rules.step)
         at += steps * rules.step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 from app.matchmaker.matchmaker import Matchmaker
@@ -14,6 +15,8 @@ from app.store.db import UnitOfWork
 
 ROUNDS = 6
 """Matches tried in one wave before a job whose candidates are all contended waits for the next wave."""
+
+PAUSE_S = 0.004
 
 CONTENDED = "contended"
 GONE = "gone"
@@ -55,16 +58,30 @@ async def _claimed(uow: UnitOfWork, wave: Wave, asking: dict[str, Candidate], fl
     ]
     outcome = Claimed()
     for start in range(0, len(wants), MAX_BATCH):
+        await _ask(uow, wave, wants[start : start + MAX_BATCH], floor, outcome)
+    return outcome
+
+
+async def _ask(uow: UnitOfWork, wave: Wave, wants: list[Want], floor: int, outcome: Claimed) -> None:
+    """Claim one batch, and add to ``outcome`` what came of it.
+
+    Nodes that another wave holds are asked for again a few times: mostly it is about to commit.
+    """
+    while True:
         # The wave holds locks of jobs, offers and nodes already: waiting for more could deadlock.
-        claimed = await claims.claim(uow, wants[start : start + MAX_BATCH], floor=floor, wait=False)
+        claimed = await claims.claim(uow, wants, floor=floor, wait=False)
         for node_id, row in claimed.nodes.items():
-            wave.before.setdefault(node_id, claims.before(row, claimed.taken.get(node_id, 0)))
+            wave.before.setdefault(node_id, (row, claimed.taken.get(node_id, 0)))
         wave.nodes |= claimed.nodes
         outcome.granted |= claimed.granted
         outcome.nodes |= claimed.nodes
-        outcome.contended |= claimed.contended
         outcome.gone |= claimed.gone
-    return outcome
+        if not claimed.contended or wave.patience <= 0:
+            outcome.contended |= claimed.contended
+            return
+        wave.patience -= 1
+        await asyncio.sleep(PAUSE_S)
+        wants = [want for want in wants if want.node_id in claimed.contended]
 
 
 async def _settle_up(uow: UnitOfWork, wave: Wave, node_ids: set[str]) -> None:
@@ -75,7 +92,7 @@ async def _settle_up(uow: UnitOfWork, wave: Wave, node_ids: set[str]) -> None:
     await claims.release(uow, [(node_id, -change.slots) for node_id, change in owed.items()])
     for node_id, change in owed.items():
         row = wave.nodes[node_id]
-        wave.before.setdefault(node_id, row)
+        wave.before.setdefault(node_id, (row, 0))
         wave.nodes[node_id] = replace(row, active_jobs=row.active_jobs + change.slots, version=row.version + 1)
         change.slots = 0
 
@@ -97,7 +114,7 @@ def _take_back(wave: Wave, matchmaker: Matchmaker, job_id: str, candidate: Candi
 def _heal(wave: Wave, matchmaker: Matchmaker, node_ids: set[str]) -> None:
     """Put the true rows into the view, as committed, and on top of them what this wave has been granted there."""
     for node_id in node_ids:
-        row = wave.before[node_id]
+        row = claims.before(*wave.before[node_id])
         if not matchmaker.view.heal([row]):
             continue
         room = row.capacity - row.active_jobs

@@ -36,16 +36,20 @@ from app.store.db import UnitOfWork
 from app.store.events import NewEvent
 from app.store.nodes import SlotChange
 
+PATIENCE = 8
+"""How often a wave asks again for nodes that others hold."""
+
 
 @dataclass(slots=True)
 class Wave:
     """Plain data of one wave. Lists of job ids say which phase takes which job next.
 
     ``nodes``: locked rows as the transaction has them, claims included; ``slots``: what save_wave has yet to write of
-    them; ``before``: those that claims wrote to, as they were committed before. ``health``: of those nodes that held a
-    job at the wave's start; ``incidents``: what they did about it. ``chosen``: the candidate that a job asks for or
-    got, its match's best unless there is an entry. ``refused``: for a job the nodes that were refused to it and the
-    filter that they failed, or ``contended`` or ``gone``. ``decisions``: what each match was made from.
+    them; ``before``: those that claims wrote to, as claims left them, with the slots that they took there. ``health``:
+    of those nodes that held a job at the wave's start; ``incidents``: what they did about it. ``patience``: how often
+    nodes that others hold may yet be asked for again. ``chosen``: the candidate that a job asks for or got, its match's
+    best unless there is an entry. ``refused``: for a job the nodes that were refused to it and the filter that they
+    failed, or ``contended`` or ``gone``. ``decisions``: what each match was made from.
     ``cancel_grace``: that a node has to stop a cancelled run.
     ``age``: of waiting that is worth a step of priority. ``pulled``: by job id the timers of jobs that were taken along
     from the backlog; those that get no node are left as they were. ``over_quota``: jobs passed over for their key's.
@@ -71,9 +75,10 @@ class Wave:
     refused: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     contended: set[str] = field(default_factory=set)
     granted: set[str] = field(default_factory=set)
-    before: dict[str, NodeRecord] = field(default_factory=dict)
+    before: dict[str, tuple[NodeRecord, int]] = field(default_factory=dict)
     tentative: list[tuple[str, int]] = field(default_factory=list)
     rounds: int = 0
+    patience: int = PATIENCE
     decisions: Decisions = field(default_factory=Decisions)
     age: timedelta = timedelta(seconds=60)
     cancel_grace: timedelta = timedelta(seconds=10)
@@ -94,8 +99,8 @@ class Wave:
 
 
 async def open_wave(uow: UnitOfWork, due: Sequence[tuple[int, str, str]], lease: timedelta) -> Wave:
-    """Lock what the claimed signals ``(id, job_id, kind)`` point at: jobs, their offers, then the nodes that may be
-    released, each in id order. Jobs that another wave holds keep their signals for later.
+    """Lock what the claimed signals ``(id, job_id, kind)`` point at: jobs, their offers, then, where claims may follow,
+    the nodes that may be released, each in id order. Jobs that another wave holds keep their signals for later.
 
     ``lease``: how long a run stays its node's without a sign of life.
     """
@@ -122,8 +127,9 @@ async def open_wave(uow: UnitOfWork, due: Sequence[tuple[int, str, str]], lease:
             wave.to_settle.append(visit.job.id)
         if phase is not Phase.REST and visit.offer is not None and visit.offer.holds_slots:
             releasing.add(visit.offer.node_id)
-    if releasing:
-        wave.nodes, wave.health = await nodes.lock_with_health(uow, list(releasing))
+    if releasing and wave.to_admit:
+        # Before there are claims: who holds a node waits for no other.
+        wave.nodes, wave.health = await nodes.lock_with_health(uow, releasing)
     return wave
 
 
@@ -173,7 +179,6 @@ async def save_wave(uow: UnitOfWork, wave: Wave) -> None:
     await jobs.save(uow, changed)
     await offers.close(uow, [v for v in moved if v.released])
     await offers.insert(uow, [v.new_offer for v in moved if v.new_offer])
-    wave.nodes |= await nodes.apply(uow, sorted(wave.slots.values(), key=lambda change: change.node_id))
     decided = [(v.job.id, v.job.attempt, v.job.node_id, v.explanation, v.inputs) for v in changed if v.explanation]
     if decided:
         # match_tries counts this attempt's looks that found no node, this one's included.
@@ -188,11 +193,20 @@ async def save_wave(uow: UnitOfWork, wave: Wave) -> None:
     await signals.consume(uow, wave.consumed, [job.id for job in ended])
     waiting = sorted({job.plan_id for job in ended if job.plan_id})
     await plan_signals.add(uow, [(plan_id, PlanSignalKind.JOB_ENDED, None) for plan_id in waiting])
+    await _save_nodes(uow, wave)
     # Last: who holds a key's row back waits for no other.
     await spending.settle(
         uow,
         [(job.key_id, job.spend_day, job.max_cost or 0, job.cost or 0) for job in ended if job.spend_day is not None],
     )
+
+
+async def _save_nodes(uow: UnitOfWork, wave: Wave) -> None:
+    """Write what the wave changes about its nodes. As late as can be, as other waves have claims on them."""
+    touched = wave.slots.keys() | wave.incidents.keys()
+    if touched and not wave.nodes:
+        wave.nodes, wave.health = await nodes.lock_with_health(uow, touched)
+    wave.nodes |= await nodes.apply(uow, sorted(wave.slots.values(), key=lambda change: change.node_id))
 
 
 async def _record(uow: UnitOfWork, moved: list[Visit]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -162,7 +162,7 @@ async def lock(uow: UnitOfWork, ids: Sequence[str]) -> dict[str, NodeRecord]:
     return {row[0]: node_from(row) for row in rows}
 
 
-async def lock_with_health(uow: UnitOfWork, ids: Sequence[str]) -> tuple[dict[str, NodeRecord], dict[str, Health]]:
+async def lock_with_health(uow: UnitOfWork, ids: Iterable[str]) -> tuple[dict[str, NodeRecord], dict[str, Health]]:
     """As ``lock``, and each node's health."""
     rows = await uow.sql.fetch(
         f"SELECT {NODE_COLUMNS}, {_HEALTH} FROM nodes WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE",

@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
 
 from app.core.events import SignalKind
 from app.store.copying import copy_rows
 from app.store.db import UnitOfWork
+
+
+class Share(Enum):
+    """Which signals: of jobs that want a node, of those that have one, or all."""
+
+    ALL = auto()
+    PLACING = auto()
+    FOLLOWING = auto()
+
 
 _UNRANKED: Mapping[str, datetime] = {}
 
@@ -36,16 +46,24 @@ async def add(
         uow.hints.work = True
 
 
-async def claim_due(uow: UnitOfWork, limit: int) -> list[tuple[int, str, str]]:
+async def claim_due(uow: UnitOfWork, limit: int, share: Share = Share.ALL) -> list[tuple[int, str, str]]:
     """Up to ``limit`` due signals as ``(id, job_id, kind)``, locked until the transaction ends; others skip them."""
     # By now(), as all of the wave's decisions: a timer claimed a moment early would find nothing due, and be consumed.
     rows = await uow.sql.fetch(
-        """SELECT id, job_id, kind FROM signals
-        WHERE parked_at IS NULL AND due_at <= now()
+        f"""SELECT id, job_id, kind FROM signals
+        WHERE parked_at IS NULL AND due_at <= now() {_OF_SHARE[share]}
         ORDER BY due_at, id LIMIT $1 FOR UPDATE SKIP LOCKED""",
         limit,
     )
     return [(row[0], row[1], row[2]) for row in rows]
+
+
+_WANT_A_NODE = "('submitted', 'match_due', 'start_due')"
+_OF_SHARE = {
+    Share.ALL: "",
+    Share.PLACING: f"AND kind IN {_WANT_A_NODE}",
+    Share.FOLLOWING: f"AND kind NOT IN {_WANT_A_NODE}",
+}
 
 
 async def claim_ids(uow: UnitOfWork, ids: Sequence[int]) -> list[tuple[int, str, str]]:

@@ -11,6 +11,7 @@ from app.core.errors import HaeError
 from app.core.retry import backoff_s
 from app.services.background import keep_running
 from app.store import signals
+from app.store.signals import Share
 from graphs.runtime import WaveReport, WaveRunner
 
 log = logging.getLogger(__name__)
@@ -28,8 +29,9 @@ LINGER_S = 0.01
 class WaveLoop:
     """Runs waves until there is nothing due, then sleeps until a wake-up, the next timer, or ``poll_s``.
 
-    While a large wave is under way a second one runs beside it: one waits for PostgreSQL while the other decides. Not
-    in a network so small that they mostly want the same nodes.
+    While there is much to do a second wave runs beside the leading one: one waits for PostgreSQL while the other
+    decides. They share the work by what it takes: the leading one places jobs, the other takes note of answers and
+    results. Not in a network so small that they mostly want the same nodes.
     """
 
     def __init__(self, runner: WaveRunner, poll_s: float) -> None:
@@ -39,6 +41,7 @@ class WaveLoop:
         self._woken = asyncio.Event()
         self._crowded = asyncio.Event()
         self._apart_until = 0.0
+        self._shared = False
 
     def wake(self) -> None:
         """Say that signals were committed. To be called in the loop's thread."""
@@ -62,9 +65,12 @@ class WaveLoop:
         while not stop.is_set():
             try:
                 self._woken.clear()
-                report = await self._run_wave()
+                report = await self._run_wave(Share.PLACING if self._shared else Share.ALL)
                 failures = 0
-                if report.signals == 0 or report.failed:
+                if self._shared and report.signals == 0:
+                    # Perhaps there is something for one wave.
+                    self._shared = False
+                elif report.signals == 0 or report.failed:
                     await self._sleep(stop, await self._until_next())
                 else:
                     # A moment for more signals to gather: waves of a few cost almost as much as waves of many. The
@@ -82,17 +88,24 @@ class WaveLoop:
             self._crowded.clear()
             # Whoever leads the loop deals with what goes wrong: it is about to meet it, too.
             with contextlib.suppress(HaeError):
-                self._claimed((await self._run_wave()).signals)
+                report = await self._run_wave(Share.FOLLOWING)
+                if not report.signals:
+                    report = await self._run_wave(Share.PLACING)
+                await asyncio.sleep(0 if report.signals >= FULL else LINGER_S)
 
-    async def _run_wave(self) -> WaveReport:
-        report = await self.runner.run_once(self._claimed)
+    async def _run_wave(self, share: Share) -> WaveReport:
+        report = await self.runner.run_once(self._claimed, share)
         self.moves += report.moves
         if report.contended * JOSTLE > report.signals:
             self._apart_until = time.monotonic() + APART_S
+            self._shared = False
         return report
 
     def _claimed(self, signals: int) -> None:
-        if signals >= CROWD and time.monotonic() >= self._apart_until:
+        if time.monotonic() < self._apart_until:
+            return
+        self._shared |= signals >= CROWD
+        if self._shared:
             self._crowded.set()
 
     async def _until_next(self) -> float:

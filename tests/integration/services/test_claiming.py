@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from app.core.nodes import NodeRecord
 from app.core.requirements import Requirements
 from app.services import nodes, offers, placing
 from app.services.waves import Wave
+from app.store import claims
 from app.store import nodes as node_rows
 from app.store.db import Database
 from graphs.runtime import WaveRunner
@@ -140,3 +142,30 @@ async def test_a_wave_that_fails_leaves_the_view_as_committed(db: Database, monk
     assert (await waves.run_once()).failed
     assert (held(waves, near).active_jobs, held(waves, near).capacity, held(waves, far).active_jobs) == (0, 3, 0)
     assert await sql(db, "SELECT sum(active_jobs) FROM nodes") == [(0,)]
+
+
+async def test_a_node_that_another_wave_is_about_to_let_go_is_waited_for(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best, _ = [await factories.node(db, price=price) for price in (1, 2)]
+    waves = factories.runner(db)
+    await waves.views.refresh()
+    await factories.submit(db, policy="cheapest")
+    asked: list[set[str]] = []
+    async with AsyncExitStack() as other:
+        uow = await other.enter_async_context(db.unit())
+        await uow.sql.execute("SELECT 1 FROM nodes WHERE id = $1 FOR UPDATE", best)
+        claim = claims.claim
+
+        async def commits_meanwhile(*arguments: Any, **options: Any) -> claims.Claimed:
+            claimed = await claim(*arguments, **options)
+            asked.append(claimed.contended)
+            await other.aclose()
+            return claimed
+
+        monkeypatch.setattr(claims, "claim", commits_meanwhile)
+        wave = await one_wave(waves, monkeypatch)
+    assert asked == [{best}, set()]
+    assert not wave.contended and not wave.refused
+    assert await offered(db) == {best: 1}
+    await invariants.check(db, waves.views)

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from app.services import offers
 from app.store.db import Database
+from app.store.signals import Share
 from app.workers import queue
 from app.workers.queue import WaveLoop
 from graphs.runtime import WaveRunner
@@ -25,11 +27,11 @@ class Watched:
         self.running = 0
         self.most = 0
 
-    async def run_once(self, claimed: Any) -> Any:
+    async def run_once(self, claimed: Any, share: Any) -> Any:
         self.running += 1
         self.most = max(self.most, self.running)
         try:
-            return await self.runner.run_once(claimed)
+            return await self.runner.run_once(claimed, share)
         finally:
             self.running -= 1
 
@@ -69,7 +71,8 @@ async def test_waves_that_want_the_same_nodes_do_not_stay_side_by_side(db: Datab
     await factories.submit(db)
     async with db.unit() as other:
         await other.sql.execute("SELECT 1 FROM nodes WHERE id = $1 FOR UPDATE", node_id)
-        await loop._run_wave()
+        await loop._run_wave(Share.ALL)
+    loop._crowded.clear()
     loop._claimed(queue.CROWD)
     assert not loop._crowded.is_set()
 
@@ -79,7 +82,7 @@ async def test_an_error_that_nobody_foresaw_ends_the_loop_for_whoever_restarts_i
         def __init__(self) -> None:
             self.db = db
 
-        async def run_once(self, claimed: Any) -> Any:
+        async def run_once(self, claimed: Any, share: Any) -> Any:
             claimed(queue.CROWD)
             await asyncio.sleep(0)
             raise LookupError
@@ -88,3 +91,29 @@ async def test_an_error_that_nobody_foresaw_ends_the_loop_for_whoever_restarts_i
     async with asyncio.timeout(20):
         with pytest.raises(LookupError):
             await WaveLoop(broken, 0.05).run(asyncio.Event())
+
+
+async def test_answers_are_taken_note_of_beside_jobs_that_are_placed(db: Database) -> None:
+    for _ in range(60):
+        await factories.node(db, capacity=8, gpus=8)
+    runner = factories.runner(db, wave_size=queue.CROWD)
+    await runner.views.refresh()
+    await factories.submit(db, 2 * queue.CROWD)
+    await factories.run_waves(runner)
+    offered = await factories.all_offers(db)
+    await offers.accept(db, [(offer.id, offer.node_id) for offer in offered])
+    await factories.submit(db, 2 * queue.CROWD)
+    placed = await runner.run_once(None, Share.PLACING)
+    assert (placed.signals, placed.moves) == (queue.CROWD, queue.CROWD)
+    assert await sql(db, "SELECT state, count(*) FROM jobs GROUP BY state ORDER BY state") == [
+        ("offered", 3 * queue.CROWD),
+        ("pending", queue.CROWD),
+    ]
+    noted = await runner.run_once(None, Share.FOLLOWING)
+    assert (noted.signals, noted.moves) == (queue.CROWD, queue.CROWD)
+    assert await sql(db, "SELECT state, count(*) FROM jobs GROUP BY state ORDER BY state") == [
+        ("assigned", queue.CROWD),
+        ("offered", 2 * queue.CROWD),
+        ("pending", queue.CROWD),
+    ]
+    await invariants.check(db, runner.views)
