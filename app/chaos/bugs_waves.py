@@ -25,8 +25,8 @@ _AT_MOST_ONCE = Bug(
     (
         Change(
             "graphs.runtime",
-            "await signals.claim_due(uow, self.limits.wave_size)",
-            "await import_module('app.chaos.bugs_signals').claim_for_good(self.db, self.limits.wave_size)",
+            "await signals.claim_due(uow, self.limits.wave_size, share)",
+            "await import_module('app.chaos.bugs_signals').claim_for_good(self.db, self.limits.wave_size, share)",
         ),
         Change("graphs.runtime", "import logging\n", "import logging\nfrom importlib import import_module\n"),
     ),

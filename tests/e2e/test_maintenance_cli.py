@@ -39,4 +39,4 @@ def test_it_says_what_it_would_do_and_does_it(database_url: str, redis_url: str)
     assert (done.returncode, done.stderr) == (0, "")
     told = json.loads(done.stdout)
     assert sorted(told.pop("dropped")) == names
-    assert told == {"dry_run": False, "made": [], "folded": 0, "left": []}
+    assert told == {"dry_run": False, "made": [], "folded": 0, "forgotten": 0, "left": []}

@@ -227,7 +227,7 @@ async def test_the_example_of_the_docs_runs(still: Hae) -> None:
         await asyncio.to_thread(exec, compile(block, "docs/mcp.md", "exec"), {})
     made = ast.literal_eval(printed.getvalue())
     job = (await as_(still, "alice").get(f"/v1/jobs/{made['job_id']}")).json()
-    assert (job["type"], job["state"]) == ("llm_inference", made["state"])
+    assert (job["job_id"], job["type"], made["created"]) == (made["job_id"], "llm_inference", True)
 
 
 async def test_calls_of_one_client_at_once(still: Hae) -> None:
