@@ -57,9 +57,10 @@ demo: $(STAMP) ## Replay a GPU cluster's trace through the whole engine on the e
 	@$(BIN)/hae demo $(ARGS)
 
 # Two groups at once, as most tests wait for servers most of the time; each starts servers of its own. What the second
-# has to say comes when the first is done. With ARGS: one run of what they name.
-OUTSIDE := tests/conformance tests/e2e tests/http tests/chaos
-INSIDE := tests/unit tests/integration
+# has to say comes when the first is done. ASIDE makes them equally long. With ARGS: one run of what they name.
+ASIDE := tests/integration/webhooks tests/integration/node_worker
+OUTSIDE := tests/conformance tests/e2e tests/http tests/chaos $(ASIDE)
+INSIDE := tests/unit tests/integration $(ASIDE:%=--ignore=%)
 
 .PHONY: test
 test: $(STAMP) ## Run the tests on real PostgreSQL and Valkey
