@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from app.core.chaining import chained
 from app.core.events import JOB_EVENT, EventKind, SignalKind
 from app.core.health import Health, Incident, IncidentKind
 from app.core.jobs import Job, Move, SettlementMove, Visit
@@ -175,7 +176,7 @@ async def save_wave(uow: UnitOfWork, wave: Wave) -> None:
     """Write everything the graph decided: jobs, offers, nodes, history, events, timers, and the consumed signals."""
     changed = [v for v in wave.visits.values() if v.moves or v.settlements or v.explanation is not None]
     moved = [v for v in changed if v.moves]
-    await _record(uow, moved)
+    moves, hashes = _chained(moved, uow.now)
     await jobs.save(uow, changed)
     await offers.close(uow, [v for v in moved if v.released])
     await offers.insert(uow, [v.new_offer for v in moved if v.new_offer])
@@ -194,6 +195,10 @@ async def save_wave(uow: UnitOfWork, wave: Wave) -> None:
     waiting = sorted({job.plan_id for job in ended if job.plan_id})
     await plan_signals.add(uow, [(plan_id, PlanSignalKind.JOB_ENDED, None) for plan_id in waiting])
     await _save_nodes(uow, wave)
+    # Under the nodes' locks: their slots changed hands in the order of the history.
+    if moves:
+        await events.write_history(uow, moves, hashes)
+        await _count(uow, moved)
     # Last: who holds a key's row back waits for no other.
     await spending.settle(
         uow,
@@ -209,16 +214,19 @@ async def _save_nodes(uow: UnitOfWork, wave: Wave) -> None:
     wave.nodes |= await nodes.apply(uow, sorted(wave.slots.values(), key=lambda change: change.node_id))
 
 
-async def _record(uow: UnitOfWork, moved: list[Visit]) -> None:
-    """Write the history of the moves, and count them; each job's row is to be saved with its new head."""
-    if not moved:
-        return
+def _chained(moved: Sequence[Visit], at: datetime) -> tuple[list[Move], list[bytes]]:
+    """All moves with their hashes; each job has its new head."""
     moves = [move for visit in moved for move in visit.moves]
-    heads = await events.add_history(uow, moves, {visit.job.id: visit.job.history_head for visit in moved})
+    hashes, heads = chained(moves, {visit.job.id: visit.job.history_head for visit in moved}, at)
+    for visit in moved:
+        visit.job.history_head = heads[visit.job.id]
+    return moves, hashes
+
+
+async def _count(uow: UnitOfWork, moved: Sequence[Visit]) -> None:
     tally = counts.Tally()
     for visit in moved:
         job = visit.job
-        job.history_head = heads[job.id]
         tally.move(job.key_id, job.requirements.gpus, visit.origin[0], job.state)
         if job.state is JobState.COMPLETED:
             tally.complete(job.duration_ms or 0, job.cost or 0)

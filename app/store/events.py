@@ -90,6 +90,12 @@ async def add_history(uow: UnitOfWork, moves: Sequence[Move], heads: Mapping[str
     ``heads``: hash of each job's last history row, absent or None before its first.
     """
     hashes, new = chained(moves, heads, uow.now)
+    await write_history(uow, moves, hashes)
+    return new
+
+
+async def write_history(uow: UnitOfWork, moves: Sequence[Move], hashes: Sequence[bytes]) -> None:
+    """Insert one history row a transition, in the given order, each with its hash (app/core/chaining.py)."""
     await copy_rows(
         uow,
         "job_history",
@@ -109,7 +115,6 @@ async def add_history(uow: UnitOfWork, moves: Sequence[Move], heads: Mapping[str
             for move, digest in zip(moves, hashes, strict=True)
         ],
     )
-    return new
 
 
 async def history(uow: UnitOfWork, job_id: str) -> list[dict[str, Any]]:

@@ -100,6 +100,13 @@ async def _make_busy(db: Database) -> None:
     (running,) = await factories.accepted(db, waves)
     await offers.progress(db, running.node_id, running.id, 5.0, "on it")
     await factories.submit(db, 1, delay_s=3600)
+    # Two at a time on a node that has nothing to do afterwards.
+    await factories.node(db, capacity=2, gpus=2, gpu_model="solo")
+    pair = await factories.accepted(db, waves, 2, requirements=Requirements(gpu_models=("solo",)))
+    assert await offers.report(db, [offers.new_report(one.id, one.node_id, ok=True, body=1) for one in pair]) == [
+        None,
+        None,
+    ]
     await factories.run_waves(waves)
     states = {state for (state,) in await sql(db, "SELECT DISTINCT state FROM jobs")}
     assert states == {
@@ -283,7 +290,7 @@ TAMPERED = {
         "job_history WHERE to_state = 'completed' ORDER BY seq LIMIT 1)",
         {"history_hash", "history_move", "history_order", "event_off"}),
     "a node that has too little": (
-        "UPDATE nodes SET capacity = 1 WHERE active_jobs < 2", {"node_capacity"}),
+        "UPDATE nodes SET capacity = 1 WHERE gpu_model = 'solo'", {"node_capacity"}),
 }  # fmt: skip
 
 
